@@ -1,0 +1,125 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// initdbArgs are the same in every way of running PostgreSQL, so that text sorts the
+// same. Only the empty cluster is left unsynced; the server itself syncs.
+const initdbArgs = "--encoding=UTF8 --locale=C --no-sync"
+
+// SIGINT stops PostgreSQL and ends its sessions; SIGTERM would wait for the clients to
+// leave, and the pools of a test never do.
+var postgresProduct = product{
+	name:   "PostgreSQL with TimescaleDB",
+	urlVar: "POSTGRES_URL",
+	port:   5432,
+	url: func(address, password string) string {
+		return "postgres://postgres:" + password + "@" + address + "/postgres?sslmode=disable"
+	},
+	ping: pingPostgres,
+
+	imageVar: "WEIR_TIMESCALEDB_IMAGE",
+	image:    "timescale/timescaledb:2.29.2-pg17",
+	official: func(password string) recipe {
+		return recipe{
+			env: map[string]string{
+				"POSTGRES_PASSWORD":    password,
+				"POSTGRES_INITDB_ARGS": initdbArgs,
+				"NO_TS_TUNE":           "true", // the settings below are ours
+			},
+			cmd:        append([]string{"postgres"}, postgresSettings()...),
+			stopSignal: "SIGINT",
+		}
+	},
+	debian: func(password string) recipe {
+		return recipe{
+			user:       "postgres",
+			env:        map[string]string{"PGDATA": "/var/lib/postgresql/weir", "PASSWORD": password},
+			entrypoint: []string{"/bin/sh", "-ec", debianPostgres, "postgres"},
+			cmd:        append(postgresSettings(), "-c", "listen_addresses=*", "-c", "unix_socket_directories="),
+			stopSignal: "SIGINT",
+		}
+	},
+
+	find:    findPostgres,
+	prepare: initPostgres,
+	command: func(p *process) *exec.Cmd {
+		return exec.Command(p.binary, append(postgresSettings(), "-D", filepath.Join(p.dir, "data"),
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port))...)
+	},
+	stopSignal: syscall.SIGINT,
+}
+
+// debianPostgres makes the cluster at the first start and then becomes the server.
+// A half-made cluster is made again: a whole one appears by one rename.
+const debianPostgres = `
+if [ ! -d "$PGDATA" ]; then
+	rm -rf "$PGDATA.new" && printf %s "$PASSWORD" > /tmp/password
+	initdb -D "$PGDATA.new" -U postgres --auth=scram-sha-256 --pwfile=/tmp/password ` + initdbArgs + `
+	echo 'host all all all scram-sha-256' >> "$PGDATA.new/pg_hba.conf"
+	rm /tmp/password && mv "$PGDATA.new" "$PGDATA"
+fi
+exec postgres "$@"
+`
+
+// postgresSettings are the same in every way of running PostgreSQL. fsync and
+// synchronous_commit stay on: the consumer acknowledges on the commit's word.
+func postgresSettings() []string {
+	settings := []string{
+		"shared_preload_libraries=timescaledb",
+		"timescaledb.telemetry_level=off",
+		"max_connections=200", // tests run side by side, each with its pools
+		"shared_buffers=512MB",
+		"max_wal_size=4GB", // so that a benchmark measures the write path, not checkpoints
+		// Each database with TimescaleDB has a scheduler, and each sandbox is a database.
+		"max_worker_processes=48",
+		"timescaledb.max_background_workers=32",
+	}
+	var args []string
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	return args
+}
+
+func pingPostgres(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
+		return fmt.Errorf("query PostgreSQL: %w", err)
+	}
+	return nil
+}
+
+// initPostgres makes a cluster below p.dir, as the user that will run the server.
+func initPostgres(ctx context.Context, p *process) error {
+	password := filepath.Join(p.dir, "password")
+	if err := os.WriteFile(password, []byte(p.password), 0o600); err != nil {
+		return fmt.Errorf("write password file: %w", err)
+	}
+	defer os.Remove(password)
+	if err := p.own(password); err != nil {
+		return err
+	}
+	initdb := exec.CommandContext(ctx, filepath.Join(filepath.Dir(p.binary), "initdb"), append(
+		[]string{"-D", filepath.Join(p.dir, "data"), "-U", "postgres", "--auth=scram-sha-256", "--pwfile", password},
+		strings.Fields(initdbArgs)...)...)
+	initdb.SysProcAttr, initdb.Dir = p.attributes(), p.dir
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, tail(out))
+	}
+	return nil
+}

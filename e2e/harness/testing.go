@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// shared is the test binary's one set of servers, started by whoever asks first.
+var shared struct {
+	once    sync.Once
+	servers *Servers
+	err     error
+}
+
+// Main runs a package's tests and closes the shared servers. A run that passed fails
+// when goroutines are left. Use it as:
+//
+//	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func Main(m *testing.M) int {
+	code := m.Run()
+	if shared.servers != nil {
+		if err := shared.servers.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "close servers:", err)
+			code = max(code, 1)
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// Shared returns the servers that all tests of the binary share, and starts them on
+// first use. Its package needs Main. A test that faults servers uses Start instead.
+func Shared(t testing.TB) *Servers {
+	t.Helper()
+	shared.once.Do(func() {
+		// As long as the first build of the images may take.
+		ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+		defer cancel()
+		shared.servers, shared.err = Start(ctx, Options{Log: logToStderr})
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.servers
+}
+
+// NewSandbox returns a sandbox on the shared servers that ends with the test.
+func NewSandbox(t testing.TB) *Sandbox {
+	t.Helper()
+	servers := Shared(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	sandbox, err := servers.Sandbox(ctx, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := sandbox.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return sandbox
+}
+
+// Not t.Logf: a build of 45 s should show while it goes on.
+func logToStderr(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "harness: "+format+"\n", args...)
+}

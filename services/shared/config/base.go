@@ -1,0 +1,46 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/joho/godotenv"
+)
+
+// Base is what every service is told.
+type Base struct {
+	AppEnv        string        `env:"APP_ENV" default:"development" oneof:"development production" help:"development, or production, which refuses to start without API keys."`
+	LogLevel      slog.Level    `env:"LOG_LEVEL" default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogFormat     string        `env:"LOG_FORMAT" default:"json" oneof:"json text" help:"json, or text for people."`
+	BindHost      string        `env:"BIND_HOST" help:"Address that the HTTP servers listen on; empty means all."`
+	ShutdownGrace time.Duration `env:"SHUTDOWN_GRACE" default:"15s" min:"1s" max:"10m" help:"How long a service may take to stop cleanly after SIGINT or SIGTERM."`
+}
+
+// Production reports whether this is a production deployment.
+func (b Base) Production() bool { return b.AppEnv == "production" }
+
+// Stream is where the events wait. Ingestion and consumer must agree on it.
+type Stream struct {
+	Name       string `env:"STREAM_NAME" default:"events" help:"Name of the Redis Stream, and prefix of every other key in Redis."`
+	Partitions int    `env:"STREAM_PARTITIONS" default:"1" min:"1" max:"256" help:"How many streams the events are spread over; more than one lets Redis Cluster and several consumers share them."`
+}
+
+// Environment returns a lookup over the process's environment, with the
+// variables of a .env file in the working directory, if there is one, behind it.
+func Environment() (func(string) (string, bool), error) {
+	file, err := godotenv.Read(".env")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read .env: %w", err)
+	}
+	return func(name string) (string, bool) {
+		if v, ok := os.LookupEnv(name); ok {
+			return v, true
+		}
+		v, ok := file[name]
+		return v, ok
+	}, nil
+}

@@ -1,0 +1,88 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// Server serves an API until it is told to stop.
+type Server struct {
+	Addr  string // host:port; port 0 takes a free one
+	API   API
+	Log   *slog.Logger
+	Grace time.Duration // how long requests under way may take after the end
+
+	// Listening, if set, is called with the address once connections are taken.
+	Listening func(addr string)
+}
+
+// Run serves until ctx ends, then takes no more connections and waits for the
+// requests under way, for Grace at most. Connections that were taken over, such
+// as WebSockets, are their owner's to close.
+func (s *Server) Run(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{
+		Handler: s.logged(problems(s.API.Mux)),
+		// A client gets five seconds for its headers and a minute for its body, so
+		// slow ones cannot hold connections for ever. Answers have no deadline:
+		// exports and live feeds are long, and have their own.
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		// Requests outlive ctx: they are given Grace to finish.
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	s.Log.Info("Listening.", "address", ln.Addr().String())
+	if s.Listening != nil {
+		s.Listening(ln.Addr().String())
+	}
+
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(ln) }()
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
+	defer cancel()
+	err = server.Shutdown(grace)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("requests did not finish in %v: %w", s.Grace, err), server.Close())
+	}
+	<-stopped
+	return err
+}
+
+// logged logs the requests that failed through no fault of the client's, with the
+// cause that the answer does not tell.
+func (s *Server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cause := withCause(r.Context())
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.Log.Error("Request panicked.", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				WriteProblem(w, http.StatusInternalServerError, "An internal error occurred; the service's log has the details.")
+			}
+			if cause.err != nil && !errors.Is(cause.err, context.Canceled) {
+				s.Log.Error("Request failed.", "method", r.Method, "path", r.URL.Path, "error", cause.err)
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
