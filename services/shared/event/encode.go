@@ -65,11 +65,11 @@ func appendOptional(dst []byte, name, s string) []byte {
 
 func appendMember(dst []byte, name, s string) []byte {
 	dst = append(dst, name...)
-	return appendString(dst, s)
+	return AppendString(dst, s)
 }
 
-// appendString quotes s. Bytes that are not UTF-8 become U+FFFD.
-func appendString(dst []byte, s string) []byte {
+// AppendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {

@@ -16,7 +16,7 @@ var (
 	ruleTime     = "must be an RFC 3339 time with a zone, such as 2026-01-02T15:04:05.123Z"
 	ruleTimeOld  = "must not be before " + MinTime.Format(time.RFC3339)
 	ruleTimeNew  = fmt.Sprintf("must not be more than %v ahead of the receiver's clock", MaxFuture)
-	ruleActor    = "or anonymous_id is required: at least one says who did it"
+	ruleActor    = "is required, or anonymous_id: at least one says who did it"
 	ruleCountry  = "must be two capital letters (ISO 3166-1 alpha-2), such as DE"
 	ruleCurrency = "must be three capital letters (ISO 4217), such as EUR"
 	ruleNUL      = "must not contain the NUL character"

@@ -1,0 +1,60 @@
+# Weir: every target is a command that you could type yourself.
+
+GO     ?= go
+PKGS    = ./...
+UNIT    = ./services/... ./loadgen/... ./migrations/... ./openapi/... ./bench/...
+
+.DEFAULT_GOAL := help
+.PHONY: help up down images api consumer ingestion migrate test test-unit race lint generate verify bench
+
+help: ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## Run everything here: Redis, TimescaleDB and the three services with the generator on, until Ctrl-C
+	@$(GO) build -o bin/weir-up ./e2e/cmd/weir-up
+	@bin/weir-up
+
+down: ## Remove the containers that an interrupted run left behind
+	@$(GO) run ./e2e/harness/cmd/down
+
+images: ## Pull the images of Redis and TimescaleDB, or build them when no registry answers
+	@$(GO) run ./e2e/harness/cmd/images
+
+api: ## Run the api service alone (REDIS_URL and POSTGRES_URL from the environment or .env)
+	@$(GO) run ./services/api/cmd/weir-api
+
+consumer: ## Run the consumer service alone
+	@$(GO) run ./services/consumer/cmd/weir-consumer
+
+ingestion: ## Run the ingestion service alone
+	@$(GO) run ./services/ingestion/cmd/weir-ingestion
+
+migrate: ## Bring the database at POSTGRES_URL to the newest schema
+	@$(GO) run ./migrations/cmd/weir-migrate up
+
+test: ## Run all tests: unit, integration and end to end, on real servers
+	$(GO) test -timeout 20m $(PKGS)
+
+test-unit: ## Run all tests but the end-to-end ones
+	$(GO) test -timeout 15m $(UNIT)
+
+race: ## Run all tests under the race detector
+	$(GO) test -race -timeout 40m $(PKGS)
+
+lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the versions that go.mod pins
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "Run gofmt -w on these files."; exit 1; }
+	$(GO) vet $(PKGS)
+	$(GO) tool staticcheck $(PKGS)
+	$(GO) tool golangci-lint run
+
+generate: ## Write the OpenAPI documents anew from the code
+	@$(GO) run ./openapi/generate
+
+verify: ## Everything that CI checks: lint, generated files, tests
+	@$(MAKE) lint
+	@$(MAKE) generate
+	@git diff --exit-code -- openapi || { echo "Generated files are stale: commit what make generate wrote."; exit 1; }
+	@$(MAKE) test
+
+bench: ## Measure how fast a backlog is drained, beside raw COPY, and check every event
+	@$(GO) run ./bench drain

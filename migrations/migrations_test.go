@@ -1,0 +1,79 @@
+package migrations_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"weir/e2e/harness"
+	"weir/migrations"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+func open(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestSchemaGoesUpAndDownAndUpAgain(t *testing.T) {
+	t.Parallel()
+	b := harness.NewSandbox(t)
+	pool := open(t, b.PostgresURL)
+	ours := func() (tables []string) {
+		rows, err := pool.Query(t.Context(), `
+			SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'goose_db_version' ORDER BY 1`)
+		require.NoError(t, err)
+		for rows.Next() {
+			var name string
+			require.NoError(t, rows.Scan(&name))
+			tables = append(tables, name)
+		}
+		return tables
+	}
+	for range 2 {
+		version, err := migrations.Up(t.Context(), b.PostgresURL)
+		require.NoError(t, err)
+		require.Equal(t, migrations.Latest(), version)
+		require.Equal(t, []string{"dead_letters", "events", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute"}, ours())
+		require.NoError(t, migrations.Check(t.Context(), pool))
+
+		version, err = migrations.Down(t.Context(), b.PostgresURL, 0)
+		require.NoError(t, err)
+		require.Zero(t, version)
+		require.Empty(t, ours())
+	}
+}
+
+func TestReplicasThatStartTogetherMigrateOnce(t *testing.T) {
+	t.Parallel()
+	b := harness.NewSandbox(t)
+	var g errgroup.Group
+	for range 4 {
+		g.Go(func() error {
+			_, err := migrations.Up(context.WithoutCancel(t.Context()), b.PostgresURL)
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.NoError(t, migrations.Check(t.Context(), open(t, b.PostgresURL)))
+}
+
+func TestSchemaBehindIsRefusedWithAdvice(t *testing.T) {
+	t.Parallel()
+	b := harness.NewSandbox(t)
+	pool := open(t, b.PostgresURL)
+	require.ErrorContains(t, migrations.Check(t.Context(), pool), "make migrate")
+	_, err := migrations.Up(t.Context(), b.PostgresURL)
+	require.NoError(t, err)
+	_, err = migrations.Down(t.Context(), b.PostgresURL, migrations.Latest()-1)
+	require.NoError(t, err)
+	require.ErrorContains(t, migrations.Check(t.Context(), pool), "make migrate")
+}

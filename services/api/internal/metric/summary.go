@@ -1,0 +1,87 @@
+package metric
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5"
+
+	"weir/services/api/internal/access"
+	"weir/services/api/internal/decimal"
+	"weir/services/api/internal/query"
+)
+
+// maxTypes bounds the list of a summary; the totals are over all types.
+const maxTypes = 1000
+
+type summaryInput struct {
+	between
+	filter
+}
+
+type typeCount struct {
+	Type   string         `json:"type" example:"page_view"`
+	Events int64          `json:"events" example:"1200"`
+	Value  decimal.Micros `json:"value"`
+}
+
+type summary struct {
+	Meta   meta           `json:"meta"`
+	Events int64          `json:"events" doc:"How many events happened in the range" example:"1234"`
+	Value  decimal.Micros `json:"value" doc:"Sum of their values"`
+	ByType []typeCount    `json:"by_type" nullable:"false" doc:"The same by event type, most frequent first; at most 1,000 types"`
+}
+
+type summaryOutput struct{ Body summary }
+
+func registerSummary(api huma.API, r *query.Reader) {
+	huma.Register(api, huma.Operation{
+		OperationID: "get-metrics-summary", Method: http.MethodGet, Path: "/v1/metrics/summary", Tags: []string{"Metrics"},
+		Summary: "Totals of a range",
+		Description: "Number of events and sum of their values, as a whole and by type. Counts equal the stored events at any " +
+			"instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used.",
+		Security: access.Required(), Errors: query.Errors,
+	}, func(ctx context.Context, in *summaryInput) (*summaryOutput, error) {
+		s, err := in.span(time.Now())
+		if err != nil {
+			return nil, err
+		}
+		out := &summaryOutput{summary{ByType: []typeCount{}}}
+		asOf, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error { return out.Body.read(ctx, tx, s, in.filter) })
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Meta = meta{s.from, s.to, "rollups", asOf}
+		return out, nil
+	})
+}
+
+// read fills the totals and the list. The totals are over all types, and come with
+// every row.
+func (out *summary) read(ctx context.Context, tx pgx.Tx, s span, f filter) error {
+	var q statement
+	sql := `
+WITH cell AS (
+    ` + q.cells(s, 24*time.Hour, f.dimension()) + `
+), key AS (
+    ` + q.keys(f, f.dimension(), "type") + `
+)
+SELECT label, sum(events)::bigint, sum(value)::text,
+       (sum(sum(events)) OVER ())::bigint, (sum(sum(value)) OVER ())::text
+FROM cell JOIN key ON id = key_id
+GROUP BY label
+ORDER BY sum(events) DESC, label
+LIMIT ` + q.arg(maxTypes)
+	rows, err := tx.Query(ctx, sql, q.args...)
+	if err != nil {
+		return err
+	}
+	var t typeCount
+	_, err = pgx.ForEachRow(rows, []any{&t.Type, &t.Events, &t.Value, &out.Events, &out.Value}, func() error {
+		out.ByType = append(out.ByType, t)
+		return nil
+	})
+	return err
+}

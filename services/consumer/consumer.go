@@ -1,0 +1,143 @@
+// Package consumer reads events from the Redis Streams, validates them, and writes
+// each exactly once to TimescaleDB, with its rollups.
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"weir/migrations"
+	"weir/services/consumer/internal/control"
+	"weir/services/consumer/internal/fold"
+	"weir/services/consumer/internal/pipeline"
+	"weir/services/consumer/internal/store"
+	"weir/services/consumer/internal/stream"
+	"weir/services/shared/config"
+	"weir/services/shared/event"
+	"weir/services/shared/httpserver"
+	"weir/services/shared/logging"
+	"weir/services/shared/pgpool"
+	"weir/services/shared/redisclient"
+	"weir/services/shared/rollup"
+)
+
+// Config is what the consumer is told, by the environment or by a test.
+type Config struct {
+	config.Base
+	Redis    redisclient.Config
+	Postgres pgpool.Config
+	Stream   config.Stream
+	Pipeline pipeline.Config
+
+	Port      int           `env:"CONSUMER_PORT" default:"3003" min:"0" max:"65535" help:"Port of the control API."`
+	FoldEvery time.Duration `env:"ROLLUP_FOLD_INTERVAL" default:"1s" min:"50ms" max:"10m" help:"How often the log of deltas is folded into the rollups. Answers are exact in between; a longer log makes them slower."`
+
+	Logger    *slog.Logger      `env:"-"` // default: standard output
+	Listening func(addr string) `env:"-"` // called once the API takes connections
+}
+
+// Validate implements config.Validator.
+func (c Config) Validate() error {
+	if c.Pipeline.ClaimIdle <= c.Pipeline.FlushTimeout {
+		return errors.New("CLAIM_MIN_IDLE must be above FLUSH_TIMEOUT, or entries are taken over while they are being written")
+	}
+	return nil
+}
+
+// Run consumes until ctx ends. It returns nil after a clean stop.
+func Run(ctx context.Context, c Config) error {
+	log := c.Logger
+	if log == nil {
+		log = logging.New(os.Stdout, "consumer", c.LogFormat, c.LogLevel)
+	}
+	if c.Pipeline.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("find a name: %w; set CONSUMER_NAME", err)
+		}
+		c.Pipeline.Name = host
+	}
+
+	// Blocking reads have connections of their own: they would use up the pool that
+	// everything else waits for.
+	reading, err := redisclient.New(c.Redis)
+	if err != nil {
+		return err
+	}
+	defer reading.Close()
+	client, err := redisclient.New(c.Redis)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	pool, err := pgpool.New(ctx, c.Postgres, "consumer")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := errors.Join(redisclient.Connect(ctx, client, log), pgpool.Connect(ctx, pool, log)); err != nil {
+		return stopped(ctx, err)
+	}
+	log.Info("All database connections successful.")
+	if err := migrations.Check(ctx, pool); err != nil {
+		return stopped(ctx, err)
+	}
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	p := &pipeline.Pipeline{
+		Config: c.Pipeline, Log: log, Grace: c.ShutdownGrace,
+		Store: &store.Store{Pool: pool, Timeout: c.Pipeline.FlushTimeout},
+		Live:  client, Channel: rollup.Channel(c.Stream.Name),
+	}
+	for _, key := range event.StreamKeys(c.Stream.Name, c.Stream.Partitions) {
+		p.Groups = append(p.Groups, stream.Group{Reading: reading, Client: client, Key: key, Name: c.Pipeline.Group})
+	}
+	p.Init(registry)
+
+	api := control.NewAPI()
+	control.Register(api, p.Status)
+	api.RegisterHealth(registry,
+		httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }},
+		httpserver.Check{Name: "postgres", Ping: pool.Ping})
+	server := httpserver.Server{
+		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
+		Grace: c.ShutdownGrace, Listening: c.Listening,
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return p.Run(ctx) })
+	group.Go(func() error { return fold.New(pool, c.FoldEvery, log, registry).Run(ctx) })
+	err = group.Wait()
+	log.Info("Stopped.")
+	return err
+}
+
+// stopped returns nil when the start failed only because it was called off.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// OpenAPI returns the description of the consumer's control API.
+func OpenAPI() *huma.OpenAPI {
+	api := control.NewAPI()
+	control.Register(api, nil)
+	api.RegisterHealth(prometheus.NewRegistry())
+	return api.OpenAPI()
+}

@@ -1,0 +1,144 @@
+// Package batch turns entries of the stream into what one transaction writes: rows
+// in PostgreSQL's binary COPY format, dead letters, and rollup deltas. It does no
+// I/O. A Batch is used again and again by one writer, so that at full speed next
+// to nothing is allocated.
+package batch
+
+import (
+	"time"
+
+	"weir/services/consumer/internal/stream"
+	"weir/services/shared/event"
+)
+
+// Batch is what one transaction writes.
+type Batch struct {
+	Chunks []stream.Chunk
+	Rows   []Row
+	Dead   []DeadLetter
+	Deltas *Deltas
+
+	// Suspect is set when the batch may hold events that are stored already:
+	// redelivered ones, or all after a failed attempt whose outcome is unknown.
+	Suspect bool
+
+	copy    []byte // the rows, one after the other, in COPY's binary format
+	entries int
+	bytes   int
+	now     time.Time // of Decode
+}
+
+// Row is one valid event, encoded.
+type Row struct {
+	ID         event.UUID
+	Time       int64 // microseconds since 2000, as PostgreSQL keeps it
+	Chunk      int32 // where the entry is, for a second look at it
+	Entry      int32
+	start, end int
+}
+
+// DeadLetter is an entry that cannot be stored.
+type DeadLetter struct {
+	Stream string
+	Entry  stream.Entry
+	Stage  Stage
+	Reason string
+}
+
+// Stage says where an event failed.
+type Stage string
+
+// The stages, in the order of the write path.
+const (
+	Decode   Stage = "decode"   // not JSON
+	Validate Stage = "validate" // breaks a rule of the event contract
+	Store    Stage = "store"    // PostgreSQL refused the row
+)
+
+// New returns an empty batch.
+func New() *Batch { return &Batch{Deltas: newDeltas()} }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	clear(b.Chunks) // lets go of the payloads
+	clear(b.Dead)
+	b.Chunks, b.Rows, b.Dead, b.copy = b.Chunks[:0], b.Rows[:0], b.Dead[:0], b.copy[:0]
+	b.Suspect, b.entries, b.bytes = false, 0, 0
+	b.Deltas.Reset()
+}
+
+// Add takes a chunk in.
+func (b *Batch) Add(c stream.Chunk) {
+	b.Chunks = append(b.Chunks, c)
+	b.Suspect = b.Suspect || c.Redelivered
+	b.entries += len(c.Entries)
+	for i := range c.Entries {
+		b.bytes += len(c.Entries[i].Payload)
+	}
+}
+
+// Entries is how many entries of the stream the batch holds.
+func (b *Batch) Entries() int { return b.entries }
+
+// Bytes is the size of their payloads.
+func (b *Batch) Bytes() int { return b.bytes }
+
+// Decode reads and validates all entries, and counts the valid ones. now is the consumer's clock.
+func (b *Batch) Decode(now time.Time) {
+	b.now = now
+	var e event.Event
+	for c := range b.Chunks {
+		chunk := &b.Chunks[c]
+		for i := range chunk.Entries {
+			entry := &chunk.Entries[i]
+			if invalid := parse(&e, entry, now); invalid != nil {
+				stage := Validate
+				if invalid[0].Field == "" {
+					stage = Decode
+				}
+				b.Dead = append(b.Dead, DeadLetter{chunk.Group.Key, *entry, stage, invalid.Error()})
+				continue
+			}
+			start := len(b.copy)
+			b.copy = appendRow(b.copy, &e)
+			b.Rows = append(b.Rows, Row{e.ID, pgTime(e.Time), int32(c), int32(i), start, len(b.copy)})
+			b.Deltas.Add(&e)
+		}
+	}
+	b.Deltas.Seal()
+}
+
+func parse(e *event.Event, entry *stream.Entry, now time.Time) event.Invalid {
+	if entry.Payload == "" {
+		return event.Invalid{{Field: "", Rule: "the stream entry has no field named " + event.Field}}
+	}
+	return e.Validate(now, e.Parse(entry.Payload))
+}
+
+// Entry returns the stream entry that a row came from, and its stream's name.
+func (b *Batch) Entry(r Row) (key string, entry stream.Entry) {
+	c := &b.Chunks[r.Chunk]
+	return c.Group.Key, c.Entries[r.Entry]
+}
+
+// Recount makes the deltas anew from the rows really inserted, given by their
+// index.
+func (b *Batch) Recount(inserted []int) {
+	b.Deltas.Reset()
+	var e event.Event
+	for _, i := range inserted {
+		_, entry := b.Entry(b.Rows[i])
+		parse(&e, &entry, b.now) // valid: it became a row
+		b.Deltas.Add(&e)
+	}
+	b.Deltas.Seal()
+}
+
+// Copy returns rows lo to hi in COPY's binary format, as parts to be sent one
+// after the other.
+func (b *Batch) Copy(lo, hi int) [][]byte {
+	if lo == hi {
+		return [][]byte{copyHeader, copyTrailer}
+	}
+	return [][]byte{copyHeader, b.copy[b.Rows[lo].start:b.Rows[hi-1].end], copyTrailer}
+}

@@ -1,0 +1,125 @@
+// Package fold moves the delta log into the rollups. Batches only append to the
+// log, which is cheap and never makes two consumers wait for each other; one
+// consumer at a time folds it, so the rollups have a single writer.
+package fold
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/services/shared/retry"
+)
+
+// lockKey is the advisory lock of whoever folds: "weirfold" in ASCII.
+const lockKey = 0x77656972666f6c64
+
+// most bounds one fold's transaction: about two seconds of work at worst.
+const most = 200_000
+
+// One statement: the lines leave the log and reach the rollups in the same instant,
+// so a reader of log plus rollup always sees each once.
+const foldOnce = `
+WITH folded AS (
+    DELETE FROM rollup_deltas
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM rollup_deltas LIMIT $1))
+    RETURNING minute, dimension, key_id, events, value
+), minutes AS (
+    SELECT minute, dimension, key_id, sum(events) AS events, sum(value) AS value
+    FROM folded GROUP BY minute, dimension, key_id
+), by_minute AS (
+    INSERT INTO rollup_minute AS r (bucket, dimension, key_id, events, value)
+    SELECT to_timestamp(minute * 60::bigint), dimension, key_id, events, value
+    FROM minutes
+    ON CONFLICT (dimension, bucket, key_id)
+    DO UPDATE SET events = r.events + excluded.events, value = r.value + excluded.value
+), by_hour AS (
+    INSERT INTO rollup_hour AS r (bucket, dimension, key_id, events, value)
+    SELECT to_timestamp(minute / 60 * 3600::bigint), dimension, key_id, sum(events), sum(value)
+    FROM minutes GROUP BY minute / 60, dimension, key_id
+    ON CONFLICT (dimension, bucket, key_id)
+    DO UPDATE SET events = r.events + excluded.events, value = r.value + excluded.value
+), by_day AS (
+    INSERT INTO rollup_day AS r (bucket, dimension, key_id, events, value)
+    SELECT to_timestamp(minute / 1440 * 86400::bigint), dimension, key_id, sum(events), sum(value)
+    FROM minutes GROUP BY minute / 1440, dimension, key_id
+    ON CONFLICT (dimension, bucket, key_id)
+    DO UPDATE SET events = r.events + excluded.events, value = r.value + excluded.value
+)
+SELECT count(*) FROM folded`
+
+// Folder folds at an interval.
+type Folder struct {
+	Pool  *pgxpool.Pool
+	Every time.Duration
+	Log   *slog.Logger
+
+	seconds prometheus.Histogram
+	lines   prometheus.Counter
+}
+
+// New returns a Folder whose metrics are in registry.
+func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry prometheus.Registerer) *Folder {
+	f := &Folder{
+		Pool: pool, Every: every, Log: log,
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "weir_consumer_fold_duration_seconds", Help: "Time that one fold of the delta log took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1,
+		}),
+		lines: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weir_consumer_folded_deltas_total", Help: "Lines of the delta log that were folded into the rollups.",
+		}),
+	}
+	registry.MustRegister(f.seconds, f.lines)
+	return f
+}
+
+// Run folds until ctx ends; it returns nil then. Errors are waited out: what is not
+// folded stays in the log, where readers see it.
+func (f *Folder) Run(ctx context.Context) error {
+	wait := retry.Backoff()
+	pause := f.Every
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		n, err := f.Fold(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			f.Log.Warn("Folding the rollups failed, trying again.", "error", err)
+			pause = max(f.Every, wait.NextBackOff())
+		case n == most:
+			pause = 0 // there is more
+		default:
+			wait.Reset()
+			pause = f.Every
+		}
+	}
+}
+
+// Fold folds once, unless another consumer is at it, and returns how many lines.
+func (f *Folder) Fold(ctx context.Context) (lines int64, err error) {
+	start := time.Now()
+	err = pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
+		var mine bool
+		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(lockKey)).Scan(&mine); err != nil || !mine {
+			return err
+		}
+		return tx.QueryRow(ctx, foldOnce, most).Scan(&lines)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("fold: %w", err)
+	}
+	if lines > 0 {
+		f.seconds.Observe(time.Since(start).Seconds())
+		f.lines.Add(float64(lines))
+	}
+	return lines, nil
+}

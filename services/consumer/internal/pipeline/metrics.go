@@ -1,0 +1,51 @@
+package pipeline
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	events                *prometheus.CounterVec
+	dead                  *prometheus.CounterVec
+	batch, decode, flush  prometheus.Histogram
+	failures, trimmed     prometheus.Counter
+	lastFlush, breaker    prometheus.Gauge
+	backlog, pending, age *prometheus.GaugeVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_consumer_" + name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_consumer_" + name, Help: help})
+	}
+	byStream := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "weir_consumer_" + name, Help: help}, []string{"stream"})
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "weir_consumer_" + name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: 1.1,
+		})
+	}
+	seconds := prometheus.ExponentialBuckets(0.0005, 2, 16)
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_consumer_events_total",
+			Help: "Entries taken from the stream, by what became of them: stored, duplicate or dead.",
+		}, []string{"outcome"}),
+		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_consumer_invalid_events_total", Help: "Events that are not valid, by the stage that found it.",
+		}, []string{"stage"}),
+		batch:     histogram("batch_events", "Entries per transaction.", prometheus.ExponentialBuckets(1, 4, 10)),
+		decode:    histogram("decode_duration_seconds", "Time to decode and validate one batch.", seconds),
+		flush:     histogram("flush_duration_seconds", "Time of one transaction that committed.", seconds),
+		failures:  counter("flush_failures_total", "Transactions that failed and were tried again."),
+		trimmed:   counter("trimmed_entries_total", "Acknowledged entries removed from the stream."),
+		lastFlush: gauge("last_flush_timestamp_seconds", "When a batch last committed, in Unix time."),
+		breaker:   gauge("breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open."),
+		backlog:   byStream("backlog_events", "Entries not acknowledged, waiting and pending."),
+		pending:   byStream("pending_events", "Entries given to a consumer and not acknowledged."),
+		age:       byStream("backlog_age_seconds", "Age of the oldest entry that is not acknowledged."),
+	}
+	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.lastFlush, m.breaker, m.backlog, m.pending, m.age)
+	return m
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"weir/services/consumer/internal/batch"
+)
+
+// ErrMostRefused is returned instead of dead-lettering most of a batch: when
+// PostgreSQL refuses nearly everything, the fault is not the events' but an outage
+// or a bad release, and a person has to look.
+var ErrMostRefused = errors.New("PostgreSQL refuses most of the batch's events: this is no matter of bad events; nothing was dead-lettered")
+
+// guardRows is how many refusals in one batch it takes to believe that.
+const guardRows = 20
+
+// The staging table is a connection's own, and emptied by the end of the
+// transaction. n keeps the order of arrival.
+const createStaging = `
+CREATE TEMPORARY TABLE IF NOT EXISTS staging
+    (LIKE events, n integer GENERATED ALWAYS AS IDENTITY) ON COMMIT DELETE ROWS`
+
+// Sorted by the whole key, so that two consumers that work on the same events wait
+// for each other and never deadlock.
+const insertStaged = `
+INSERT INTO events (` + batch.Columns + `)
+SELECT ` + batch.Columns + ` FROM staging ORDER BY id, time, n
+ON CONFLICT (id, time) DO NOTHING
+RETURNING id, (extract(epoch FROM time - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint`
+
+// careful stores what is not stored yet, and finds and dead-letters the rows that
+// PostgreSQL refuses, in one transaction. It counts only what it really inserted.
+func (s *Store) careful(ctx context.Context, b *batch.Batch) (r Result, err error) {
+	r.Careful = true
+	err = s.transaction(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, createStaging); err != nil {
+			return fmt.Errorf("create staging table: %w", err)
+		}
+		w := bisector{tx: tx, batch: b, dead: append([]batch.DeadLetter(nil), b.Dead...)}
+		if err := w.insert(ctx, 0, len(b.Rows)); err != nil {
+			return err
+		}
+		if w.refused >= guardRows && w.refused > len(b.Rows)/2 {
+			return fmt.Errorf("%w; the last error: %w", ErrMostRefused, outage{w.last})
+		}
+		b.Recount(w.inserted)
+		r.Inserted, r.Dead = len(w.inserted), len(w.dead)
+		r.XID, err = s.finish(ctx, tx, b, w.dead)
+		return err
+	})
+	return r, err
+}
+
+// outage hides a data error's SQLSTATE from Classify.
+type outage struct{ cause error }
+
+func (o outage) Error() string { return o.cause.Error() }
+
+// bisector halves what PostgreSQL refuses until the bad row stands alone.
+type bisector struct {
+	tx       pgx.Tx
+	batch    *batch.Batch
+	inserted []int // rows, by index
+	dead     []batch.DeadLetter
+	refused  int
+	last     error
+}
+
+func (w *bisector) insert(ctx context.Context, lo, hi int) error {
+	if lo == hi {
+		return nil
+	}
+	inserted, err := w.try(ctx, lo, hi)
+	switch {
+	case err == nil:
+		w.inserted = append(w.inserted, inserted...)
+		return nil
+	case Classify(err) == Outage:
+		return err
+	case hi-lo == 1:
+		key, entry := w.batch.Entry(w.batch.Rows[lo])
+		w.dead = append(w.dead, batch.DeadLetter{Stream: key, Entry: entry, Stage: batch.Store, Reason: err.Error()})
+		w.refused++
+		w.last = err
+		return nil
+	}
+	mid := (lo + hi) / 2
+	if err := w.insert(ctx, lo, mid); err != nil {
+		return err
+	}
+	return w.insert(ctx, mid, hi)
+}
+
+// try stores rows lo to hi under a savepoint and returns those that were new.
+func (w *bisector) try(ctx context.Context, lo, hi int) (inserted []int, err error) {
+	err = pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) error { // nested: a savepoint
+		if err := copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi)); err != nil {
+			return fmt.Errorf("stage events: %w", err)
+		}
+		inserted, err = w.move(ctx, tx, lo, hi)
+		if err != nil {
+			return fmt.Errorf("insert staged events: %w", err)
+		}
+		_, err = tx.Exec(ctx, `TRUNCATE staging`)
+		return err
+	})
+	return inserted, err
+}
+
+func (w *bisector) move(ctx context.Context, tx pgx.Tx, lo, hi int) (inserted []int, err error) {
+	type eventKey struct {
+		id   [16]byte
+		time int64
+	}
+	first := make(map[eventKey]int, hi-lo)
+	for i := hi - 1; i >= lo; i-- { // the first of equals is the one that is inserted
+		first[eventKey{w.batch.Rows[i].ID, w.batch.Rows[i].Time}] = i
+	}
+	rows, err := tx.Query(ctx, insertStaged)
+	if err != nil {
+		return nil, err
+	}
+	var k eventKey
+	_, err = pgx.ForEachRow(rows, []any{&k.id, &k.time}, func() error {
+		i, known := first[k]
+		if !known {
+			return fmt.Errorf("inserted an event that is not in the batch: %x", k.id)
+		}
+		inserted = append(inserted, i)
+		return nil
+	})
+	return inserted, err
+}

@@ -1,0 +1,121 @@
+// Package store writes batches to TimescaleDB, one transaction each.
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"weir/services/consumer/internal/batch"
+)
+
+// Store writes batches. It is safe for concurrent use.
+type Store struct {
+	Pool    *pgxpool.Pool
+	Timeout time.Duration // of one attempt; past it the connection is taken for dead
+}
+
+// Result tells what a transaction changed.
+type Result struct {
+	XID      uint64 // the transaction
+	Inserted int    // events stored; the rest of the rows were stored already
+	Dead     int    // dead letters
+	Careful  bool   // whether it went through the staging table
+}
+
+// Write makes one attempt to commit the batch: all of it or nothing.
+//
+// The optimistic way copies the rows straight into the hypertable. When that meets
+// a duplicate or a row that PostgreSQL refuses, or when the batch is suspect from
+// the start, the careful way sorts it out. After any other error the outcome may be
+// unknown (a COMMIT whose answer was lost), so the batch is marked suspect and the
+// caller tries again later: whatever was stored is then recognised, not counted
+// twice.
+func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	if !b.Suspect {
+		r, err := s.optimistic(ctx, b)
+		if err == nil {
+			return r, nil
+		}
+		b.Suspect = true
+		if Classify(err) == Outage {
+			return Result{}, err
+		}
+	}
+	return s.careful(ctx, b)
+}
+
+func (s *Store) optimistic(ctx context.Context, b *batch.Batch) (r Result, err error) {
+	r.Inserted = len(b.Rows)
+	err = s.transaction(ctx, func(tx pgx.Tx) error {
+		if err := copyIn(ctx, tx, "events", batch.Columns, b.Copy(0, len(b.Rows))); err != nil {
+			return fmt.Errorf("copy events: %w", err)
+		}
+		r.XID, err = s.finish(ctx, tx, b, b.Dead)
+		r.Dead = len(b.Dead)
+		return err
+	})
+	return r, err
+}
+
+// finish writes what goes with the rows: dead letters, and the deltas last.
+func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []batch.DeadLetter) (xid uint64, err error) {
+	if err := insertDeadLetters(ctx, tx, dead); err != nil {
+		return 0, err
+	}
+	if err := s.resolve(ctx, b.Deltas); err != nil {
+		return 0, err
+	}
+	if b.Deltas.Len() > 0 {
+		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}); err != nil {
+			return 0, fmt.Errorf("copy deltas: %w", err)
+		}
+	}
+	err = tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)
+	return xid, err
+}
+
+func (s *Store) transaction(ctx context.Context, f func(pgx.Tx) error) error {
+	if err := pgx.BeginFunc(ctx, s.Pool, f); err != nil {
+		return fmt.Errorf("write batch: %w", err)
+	}
+	return nil
+}
+
+func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte) error {
+	readers := make([]io.Reader, len(parts))
+	for i, p := range parts {
+		readers[i] = bytes.NewReader(p)
+	}
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, io.MultiReader(readers...), "COPY "+table+" ("+columns+") FROM STDIN BINARY")
+	return err
+}
+
+const insertDead = `
+INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
+ON CONFLICT (stream, stream_id) DO UPDATE SET attempts = dead_letters.attempts + 1`
+
+func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	n := len(dead)
+	streams, ids, payloads := make([]string, n), make([]string, n), make([][]byte, n)
+	stages, reasons, attempts, arrived := make([]string, n), make([]string, n), make([]int32, n), make([]time.Time, n)
+	for i, d := range dead {
+		streams[i], ids[i], payloads[i] = d.Stream, d.Entry.ID, []byte(d.Entry.Payload)
+		stages[i], reasons[i], attempts[i], arrived[i] = string(d.Stage), d.Reason, 1, d.Entry.Time()
+	}
+	if _, err := tx.Exec(ctx, insertDead, streams, ids, payloads, stages, reasons, attempts, arrived); err != nil {
+		return fmt.Errorf("insert dead letters: %w", err)
+	}
+	return nil
+}

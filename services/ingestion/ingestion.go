@@ -1,0 +1,116 @@
+// Package ingestion takes events over HTTP, makes events up, and publishes both to
+// the Redis Streams.
+package ingestion
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"weir/services/ingestion/internal/collector"
+	"weir/services/ingestion/internal/generator"
+	"weir/services/ingestion/internal/key"
+	"weir/services/ingestion/internal/publish"
+	"weir/services/shared/config"
+	"weir/services/shared/event"
+	"weir/services/shared/httpserver"
+	"weir/services/shared/logging"
+	"weir/services/shared/redisclient"
+)
+
+// Config is what ingestion is told, by the environment or by a test.
+type Config struct {
+	config.Base
+	Redis     redisclient.Config
+	Stream    config.Stream
+	Generator generator.Config
+
+	Port      int      `env:"INGESTION_PORT" default:"3002" min:"0" max:"65535" help:"Port of ingestion's API."`
+	WriteKeys []string `env:"INGESTION_WRITE_KEYS" help:"Write keys, source=key separated by commas. Without any, in development, a key that a client gives is taken as the source's name."`
+
+	Logger    *slog.Logger      `env:"-"` // default: standard output
+	Listening func(addr string) `env:"-"` // called once the API takes connections
+}
+
+// Validate implements config.Validator.
+func (c Config) Validate() error {
+	_, err := key.Parse(c.WriteKeys)
+	if c.Production() && len(c.WriteKeys) == 0 {
+		err = errors.Join(err, errors.New("INGESTION_WRITE_KEYS is required when APP_ENV is production"))
+	}
+	return err
+}
+
+// Run takes and generates events until ctx ends. It returns nil after a clean stop.
+func Run(ctx context.Context, c Config) error {
+	log := c.Logger
+	if log == nil {
+		log = logging.New(os.Stdout, "ingestion", c.LogFormat, c.LogLevel)
+	}
+	keys, err := key.Parse(c.WriteKeys)
+	if err != nil {
+		return err
+	}
+	client, err := redisclient.New(c.Redis)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := redisclient.Connect(ctx, client, log); err != nil {
+		if ctx.Err() != nil {
+			return nil // called off
+		}
+		return err
+	}
+	log.Info("All database connections successful.")
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	publisher := publish.New(client, event.StreamKeys(c.Stream.Name, c.Stream.Partitions), registry)
+	api := newAPI()
+	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
+	collect.Register(api, registry)
+	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
+	server := httpserver.Server{
+		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
+		Grace: c.ShutdownGrace, Listening: c.Listening,
+	}
+	generate := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
+
+	// The publisher ends after those that publish: what was accepted is flushed.
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	var publishers errgroup.Group
+	publishers.Go(func() error { return publisher.Run(publishing) })
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return generate.Run(ctx) })
+	err = group.Wait()
+	stopPublishing()
+	err = errors.Join(err, publishers.Wait())
+	log.Info("Stopped.")
+	return err
+}
+
+func newAPI() httpserver.API {
+	return httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
+}
+
+// OpenAPI returns the description of ingestion's API.
+func OpenAPI() *huma.OpenAPI {
+	api := newAPI()
+	registry := prometheus.NewRegistry()
+	collect := collector.Collector{}
+	collect.Register(api, registry)
+	api.RegisterHealth(registry)
+	return api.OpenAPI()
+}

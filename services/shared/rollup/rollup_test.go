@@ -1,0 +1,39 @@
+package rollup_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"weir/services/shared/rollup"
+)
+
+func TestBatchSurvivesTheWire(t *testing.T) {
+	t.Parallel()
+	want := rollup.Batch{XID: 1 << 40, Deltas: []rollup.Delta{
+		{Minute: 29539440, Key: rollup.Key{Type: "page_view"}, Events: 3},
+		{Minute: 29539441, Key: rollup.Key{Dimension: rollup.Path, Type: "purchase", Value: "/a \"b\" é"}, Events: 1, Value: -1_500_000},
+	}}
+	var got rollup.Batch
+	require.NoError(t, json.Unmarshal(want.AppendJSON(nil), &got))
+	require.Equal(t, want, got)
+}
+
+func TestBadBatchesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{`{`, `{"xid":1,"deltas":[[1]]}`, `{"xid":1,"deltas":[[1,99,"a","",1,0]]}`, `{"xid":1,"deltas":[["x",0,"a","",1,0]]}`} {
+		require.Error(t, json.Unmarshal([]byte(bad), new(rollup.Batch)), bad)
+	}
+}
+
+func TestDimensionNamesReadBack(t *testing.T) {
+	t.Parallel()
+	for i := range rollup.Dimensions {
+		d, ok := rollup.ParseDimension(rollup.Dimension(i).String())
+		require.True(t, ok)
+		require.Equal(t, rollup.Dimension(i), d)
+	}
+	_, ok := rollup.ParseDimension("colour")
+	require.False(t, ok)
+}
