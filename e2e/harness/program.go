@@ -109,7 +109,7 @@ func (b Binaries) Start(ctx context.Context, name string, env []string, out io.W
 	}
 }
 
-var listeningLine = regexp.MustCompile(`Listening\..*address"?[=:]"?([^" ]+)`)
+var listeningLine = regexp.MustCompile(`Listening\..*address"?[=:]"?([^"\s]+)`)
 
 // reachable turns an address that is listened on into one to connect to.
 func reachable(address string) string {
@@ -176,3 +176,6 @@ func (l *lastLines) String() string {
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "")
 }
+
+// PID is the program's process id.
+func (p *Program) PID() int { return p.cmd.Process.Pid }

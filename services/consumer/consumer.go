@@ -112,6 +112,9 @@ func Run(ctx context.Context, c Config) error {
 	api.RegisterHealth(registry,
 		httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }},
 		httpserver.Check{Name: "postgres", Ping: pool.Ping})
+	if c.Pprof {
+		api.RegisterProfiles()
+	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
 		Grace: c.ShutdownGrace, Listening: c.Listening,

@@ -79,6 +79,9 @@ func Run(ctx context.Context, c Config) error {
 	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
 	collect.Register(api, registry)
 	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
+	if c.Pprof {
+		api.RegisterProfiles()
+	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
 		Grace: c.ShutdownGrace, Listening: c.Listening,

@@ -17,6 +17,7 @@ type Base struct {
 	LogLevel      slog.Level    `env:"LOG_LEVEL" default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat     string        `env:"LOG_FORMAT" default:"json" oneof:"json text" help:"json, or text for people."`
 	BindHost      string        `env:"BIND_HOST" help:"Address that the HTTP servers listen on; empty means all."`
+	Pprof         bool          `env:"PPROF" default:"false" help:"Serve Go's profiles at /debug/pprof/; for a network that only operators reach."`
 	ShutdownGrace time.Duration `env:"SHUTDOWN_GRACE" default:"15s" min:"1s" max:"10m" help:"How long a service may take to stop cleanly after SIGINT or SIGTERM."`
 }
 

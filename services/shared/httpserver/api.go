@@ -5,6 +5,7 @@ package httpserver
 import (
 	"context"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,6 +39,12 @@ func NewAPI(title, description string) API {
 	mux.Handle("/docs/", v5emb.New(title, "/openapi.json", "/docs/"))
 	mux.Handle("/docs", http.RedirectHandler("/docs/", http.StatusMovedPermanently))
 	return API{humago.New(mux, c), mux}
+}
+
+// Config lets Huma find the settings behind the embedding; without it operations
+// would be registered with its defaults.
+func (a API) Config() huma.Config {
+	return a.API.(interface{ Config() huma.Config }).Config()
 }
 
 // Check asks one of the servers that a service depends on whether it answers.
@@ -94,6 +101,15 @@ func (a API) RegisterHealth(registry *prometheus.Registry, checks ...Check) {
 		return &readyOutput{status, r}, nil
 	})
 	a.Mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+}
+
+// RegisterProfiles adds Go's profiles at /debug/pprof/.
+func (a API) RegisterProfiles() {
+	a.Mux.HandleFunc("/debug/pprof/", pprof.Index) // heap, goroutine and the like
+	a.Mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	a.Mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	a.Mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	a.Mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 }
 
 func readinessContent(a API) map[string]*huma.MediaType {

@@ -4,7 +4,6 @@ package explorer
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -63,7 +62,7 @@ func Register(api huma.API, r *query.Reader) {
 		if err != nil {
 			return nil, err
 		}
-		out := &listOutput{List{Items: slices.Concat([]Item{}, p.items)}}
+		out := &listOutput{List{Items: append([]Item{}, p.items...)}} // [], not null
 		if len(p.items) > in.Limit {
 			out.Body.Items = p.items[:in.Limit]
 			out.Body.NextCursor = p.items[in.Limit-1].position().cursor()

@@ -29,10 +29,10 @@ type Config struct {
 }
 
 // New makes the live feed of a stream. It does nothing until Run.
-func New(cfg Config, stream string, client redis.UniversalClient, reader *query.Reader, log *slog.Logger, registry *prometheus.Registry) *Hub {
+func New(cfg Config, stream string, conn redis.UniversalClient, reader *query.Reader, log *slog.Logger, registry *prometheus.Registry) *Hub {
 	return &Hub{
 		cfg: cfg, log: log, metrics: newMetrics(registry),
-		feed:    feed{client, rollup.Channel(stream), log},
+		feed:    feed{conn, rollup.Channel(stream), log},
 		painter: painter{reader},
 		signals: make(chan signal, 64), pictures: make(chan picture),
 		joins: make(chan join), leaves: make(chan *client), done: make(chan struct{}),

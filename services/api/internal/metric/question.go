@@ -18,7 +18,7 @@ const maxRawSpan = 7 * 24 * time.Hour
 // ones are never read bucket by bucket.
 type question struct {
 	span
-	filter
+	Filter
 	interval interval
 	groupBy  string
 	limit    int
@@ -26,7 +26,7 @@ type question struct {
 }
 
 func chooseQuestion(s span, in *timeseriesInput) question {
-	q := question{span: s, filter: in.filter, interval: interval(in.Interval), groupBy: in.GroupBy, limit: in.Limit}
+	q := question{span: s, Filter: in.Filter, interval: interval(in.Interval), groupBy: in.GroupBy, limit: in.Limit}
 	switch in.GroupBy {
 	case "", "type", "source":
 	default:
@@ -65,7 +65,7 @@ func (q question) rollups() (string, []any) {
 WITH cell AS (
     ` + s.cells(q.span, q.interval.size(), q.dimension()) + `
 ), key AS (
-    ` + s.keys(q.filter, q.dimension(), "type") + `
+    ` + s.keys(q.Filter, q.dimension(), "type") + `
 )
 SELECT NULL AS label, date_trunc(` + unit + `, bucket, 'UTC') AS bucket, sum(events)::bigint, sum(value)::text, 0 AS rank
 FROM cell JOIN key ON id = key_id
@@ -83,7 +83,7 @@ SELECT label, bucket, events, value FROM total`, s.args
 	return `
 WITH total AS (` + sql + `
 ), group_key AS (
-    ` + s.keys(q.filter, dimension, label) + `
+    ` + s.keys(q.Filter, dimension, label) + `
 ), whole AS (
     ` + s.cells(q.span, 24*time.Hour, dimension) + `
 ), top AS (

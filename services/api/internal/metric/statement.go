@@ -32,14 +32,14 @@ func (s *statement) cells(of span, largest time.Duration, d rollup.Dimension) st
 	return strings.Join(selects, "\n    UNION ALL\n    ")
 }
 
-// filter is what every question can be narrowed by.
-type filter struct {
+// Filter is what every question can be narrowed by.
+type Filter struct {
 	Type   string `query:"type" pattern:"^[a-z][a-z0-9_.]{0,63}$" doc:"Only events of this type" example:"page_view"`
 	Source string `query:"source" pattern:"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$" doc:"Only events from this source" example:"web"`
 }
 
 // dimension is the one that counts by type, and by source when that is asked for.
-func (f filter) dimension() rollup.Dimension {
+func (f Filter) dimension() rollup.Dimension {
 	if f.Source != "" {
 		return rollup.Source
 	}
@@ -48,7 +48,7 @@ func (f filter) dimension() rollup.Dimension {
 
 // keys is a query of the rollup keys (id, label) of a dimension that pass. Only a
 // key of the source dimension has a source to compare.
-func (s *statement) keys(f filter, d rollup.Dimension, label string) string {
+func (s *statement) keys(f Filter, d rollup.Dimension, label string) string {
 	sql := "SELECT id, " + label + " AS label FROM rollup_keys WHERE dimension = " + s.arg(int16(d))
 	if f.Type != "" {
 		sql += " AND type = " + s.arg(f.Type)

@@ -17,8 +17,8 @@ import (
 const maxTypes = 1000
 
 type summaryInput struct {
-	between
-	filter
+	Between
+	Filter
 }
 
 type typeCount struct {
@@ -28,7 +28,7 @@ type typeCount struct {
 }
 
 type summary struct {
-	Meta   meta           `json:"meta"`
+	Meta   Meta           `json:"meta"`
 	Events int64          `json:"events" doc:"How many events happened in the range" example:"1234"`
 	Value  decimal.Micros `json:"value" doc:"Sum of their values"`
 	ByType []typeCount    `json:"by_type" nullable:"false" doc:"The same by event type, most frequent first; at most 1,000 types"`
@@ -49,18 +49,18 @@ func registerSummary(api huma.API, r *query.Reader) {
 			return nil, err
 		}
 		out := &summaryOutput{summary{ByType: []typeCount{}}}
-		asOf, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error { return out.Body.read(ctx, tx, s, in.filter) })
+		asOf, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error { return out.Body.read(ctx, tx, s, in.Filter) })
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Meta = meta{s.from, s.to, "rollups", asOf}
+		out.Body.Meta = Meta{s.from, s.to, "rollups", asOf}
 		return out, nil
 	})
 }
 
 // read fills the totals and the list. The totals are over all types, and come with
 // every row.
-func (out *summary) read(ctx context.Context, tx pgx.Tx, s span, f filter) error {
+func (out *summary) read(ctx context.Context, tx pgx.Tx, s span, f Filter) error {
 	var q statement
 	sql := `
 WITH cell AS (

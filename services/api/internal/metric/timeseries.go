@@ -14,8 +14,8 @@ import (
 )
 
 type timeseriesInput struct {
-	between
-	filter
+	Between
+	Filter
 	Interval string `query:"interval" enum:"minute,hour,day" default:"hour" doc:"Length of a bucket. Hours and days are UTC's"`
 	GroupBy  string `query:"group_by" enum:"type,source,path,referrer,country,device,browser,os" doc:"One series for each of the most frequent values of this field, and one for all else"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"50" default:"5" doc:"How many groups are shown apart"`
@@ -37,7 +37,7 @@ type series struct {
 
 type timeseries struct {
 	Meta struct {
-		meta
+		Meta
 		Interval string `json:"interval" example:"hour"`
 		GroupBy  string `json:"group_by,omitempty" example:"path"`
 	} `json:"meta"`
@@ -78,7 +78,7 @@ func registerTimeseries(api huma.API, r *query.Reader) {
 			return nil, err
 		}
 		out := &timeseriesOutput{}
-		out.Body.Meta.meta = meta{s.from, s.to, question.servedBy(), asOf}
+		out.Body.Meta.Meta = Meta{s.from, s.to, question.servedBy(), asOf}
 		out.Body.Meta.Interval, out.Body.Meta.GroupBy = in.Interval, in.GroupBy
 		out.Body.Series = assemble(buckets, rows, in.GroupBy != "")
 		return out, nil

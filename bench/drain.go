@@ -1,0 +1,345 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"weir/e2e/harness"
+	"weir/loadgen"
+	"weir/migrations"
+	"weir/services/shared/event"
+)
+
+type drainOptions struct {
+	events, copyBatch int
+	json, profile     string
+}
+
+// figures is what a drain measured. Rates are events per second.
+type figures struct {
+	Schema  int    `json:"schema_version"`
+	Command string `json:"command"`
+	Machine struct {
+		CPUs int    `json:"cpus"`
+		OS   string `json:"os"`
+		Arch string `json:"arch"`
+	} `json:"machine"`
+	Servers        string  `json:"servers"`
+	Events         int     `json:"events"`
+	BytesPerEvent  int     `json:"bytes_per_event"`
+	EventsPerSec   float64 `json:"events_per_second"`
+	RawCopy        float64 `json:"raw_copy_events_per_second"`
+	Ratio          float64 `json:"ratio_to_raw_copy"`
+	PublishPerSec  float64 `json:"publish_events_per_second"`
+	Lost           int64   `json:"lost"`
+	Duplicated     int64   `json:"duplicated"`
+	RollupsEqual   bool    `json:"rollups_equal_raw"`
+	ConsumerMaxRSS int64   `json:"consumer_max_rss_bytes"`
+	ConsumerCPU    float64 `json:"consumer_cpu_seconds"`
+}
+
+// drain fills a stream while no consumer runs, times a consumer emptying it, and
+// times raw COPY of the same rows into the same schema in the same run.
+func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
+	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	servers, err := harness.Start(ctx, harness.Options{Log: say})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, servers.Close()) }()
+	say("servers: %s", servers.Chosen)
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binaries, err := harness.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+
+	f := figures{Schema: 1, Command: "drain", Servers: servers.Chosen, Events: o.events}
+	f.Machine.CPUs, f.Machine.OS, f.Machine.Arch = runtime.NumCPU(), runtime.GOOS, runtime.GOARCH
+	payloads, err := generate(o.events)
+	if err != nil {
+		return err
+	}
+	for _, p := range payloads {
+		f.BytesPerEvent += len(p)
+	}
+	f.BytesPerEvent /= len(payloads)
+
+	if f.RawCopy, err = rawCopy(ctx, servers, payloads, o.copyBatch); err != nil {
+		return fmt.Errorf("raw COPY: %w", err)
+	}
+	say("raw COPY, one connection, batches of %d: %.0f events/s", o.copyBatch, f.RawCopy)
+	if err := measureDrain(ctx, servers, binaries, payloads, o, &f, say); err != nil {
+		return err
+	}
+	f.Ratio = f.EventsPerSec / f.RawCopy
+
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\ndrain\t%.0f events/s\nraw COPY, one connection\t%.0f events/s\nratio\t%.2f\npublish, pipelined XADD\t%.0f events/s\nlost / duplicated\t%d / %d\nrollups equal raw rows\t%v\nconsumer's memory, most\t%.0f MiB\nconsumer's CPU\t%.2f µs an event\n",
+		f.EventsPerSec, f.RawCopy, f.Ratio, f.PublishPerSec, f.Lost, f.Duplicated, f.RollupsEqual,
+		float64(f.ConsumerMaxRSS)/(1<<20), f.ConsumerCPU*1e6/float64(f.Events))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if o.json != "" {
+		text, err := json.MarshalIndent(f, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.json, append(text, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if f.Lost != 0 || f.Duplicated != 0 || !f.RollupsEqual {
+		return errors.New("INVALID: the events stored are not the events published")
+	}
+	return nil
+}
+
+// generate makes n valid, different events of the built-in web shop, spread over
+// the past hour or so like live traffic.
+func generate(n int) ([]string, error) {
+	profile, err := loadgen.Builtin("web-shop")
+	if err != nil {
+		return nil, err
+	}
+	profile.Shape = loadgen.Constant(float64(n) / 600) // ten minutes' worth
+	profile.Faults = loadgen.Faults{}
+	g, err := loadgen.New(profile, 1, time.Now().Add(-10*time.Minute))
+	if err != nil {
+		return nil, err
+	}
+	payloads := make([]string, n)
+	for i := range payloads {
+		item, _ := g.Next(nil)
+		payloads[i] = string(item.Payload)
+	}
+	return payloads, nil
+}
+
+func measureDrain(ctx context.Context, servers *harness.Servers, binaries harness.Binaries, payloads []string, o drainOptions, f *figures, say func(string, ...any)) (err error) {
+	box, err := servers.Sandbox(ctx, "drain")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, box.Close(context.WithoutCancel(ctx))) }()
+	if _, err := migrations.Up(ctx, box.PostgresURL); err != nil {
+		return err
+	}
+	options, err := redis.ParseURL(box.RedisURL)
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	conn, err := pgx.Connect(ctx, box.PostgresURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+
+	start := time.Now()
+	if err := fill(ctx, client, box.StreamName, payloads); err != nil {
+		return fmt.Errorf("fill the stream: %w", err)
+	}
+	f.PublishPerSec = float64(len(payloads)) / time.Since(start).Seconds()
+	say("published %d events of %d bytes: %.0f events/s", len(payloads), f.BytesPerEvent, f.PublishPerSec)
+
+	start = time.Now()
+	consumer, err := binaries.Start(ctx, "weir-consumer", []string{
+		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
+		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
+	}, io.Discard)
+	if err != nil {
+		return err
+	}
+	defer consumer.Kill()
+	if o.profile != "" {
+		go func() {
+			if err := fetch(ctx, consumer.URL+"/debug/pprof/profile?seconds=4", o.profile); err != nil {
+				say("no profile: %v", err)
+			}
+		}()
+	}
+	if err := waitDrained(ctx, client, box.StreamName, consumer); err != nil {
+		return err
+	}
+	elapsed := time.Since(start)
+	f.EventsPerSec = float64(len(payloads)) / elapsed.Seconds()
+	f.ConsumerMaxRSS, f.ConsumerCPU = processUsage(consumer.PID())
+	stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := consumer.Stop(stopping); err != nil {
+		return err
+	}
+
+	var rows, distinct, minutes, hours, days int64
+	err = conn.QueryRow(ctx, `SELECT count(*), count(DISTINCT id),
+		(SELECT coalesce(sum(events), 0)::bigint FROM minutes WHERE dimension = 0),
+		(SELECT coalesce(sum(events), 0)::bigint FROM hours WHERE dimension = 0),
+		(SELECT coalesce(sum(events), 0)::bigint FROM days WHERE dimension = 0)
+		FROM events`).Scan(&rows, &distinct, &minutes, &hours, &days)
+	if err != nil {
+		return err
+	}
+	f.Lost, f.Duplicated = int64(len(payloads))-distinct, rows-distinct
+	f.RollupsEqual = minutes == rows && hours == rows && days == rows
+	return nil
+}
+
+func fill(ctx context.Context, client *redis.Client, stream string, payloads []string) error {
+	const size = 500
+	for len(payloads) > 0 {
+		n := min(size, len(payloads))
+		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, payload := range payloads[:n] {
+				p.XAdd(ctx, &redis.XAddArgs{Stream: stream, Values: []any{event.Field, payload}})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		payloads = payloads[n:]
+	}
+	return nil
+}
+
+// waitDrained returns when the group has acknowledged everything.
+func waitDrained(ctx context.Context, client *redis.Client, stream string, consumer *harness.Program) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-consumer.Exited():
+			return errors.New("the consumer ended by itself")
+		case <-tick.C:
+		}
+		groups, err := client.XInfoGroups(ctx, stream).Result()
+		if err != nil {
+			return err
+		}
+		if len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && groups[0].EntriesRead > 0 {
+			return nil
+		}
+	}
+}
+
+// rawCopy copies the same rows into the same schema, by one connection.
+func rawCopy(ctx context.Context, servers *harness.Servers, payloads []string, size int) (rate float64, err error) {
+	box, err := servers.Sandbox(ctx, "copy")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, box.Close(context.WithoutCancel(ctx))) }()
+	if _, err := migrations.Up(ctx, box.PostgresURL); err != nil {
+		return 0, err
+	}
+	conn, err := pgx.Connect(ctx, box.PostgresURL)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	events := make([]event.Event, len(payloads))
+	for i, p := range payloads {
+		if invalid := events[i].Parse(p); invalid != nil {
+			return 0, invalid
+		}
+	}
+	columns := []string{"id", "time", "type", "source", "user_id", "anonymous_id", "session_id", "path", "referrer", "country", "device", "browser", "os", "value", "currency", "properties"}
+	row := make([]any, len(columns))
+	start := time.Now()
+	for lo := 0; lo < len(events); lo += size {
+		i, hi := lo, min(lo+size, len(events))
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{"events"}, columns, pgx.CopyFromFunc(func() ([]any, error) {
+			if i == hi {
+				return nil, nil
+			}
+			fillRow(row, &events[i])
+			i++
+			return row, nil
+		}))
+		if err != nil {
+			return 0, err
+		}
+	}
+	return float64(len(events)) / time.Since(start).Seconds(), nil
+}
+
+func fillRow(row []any, e *event.Event) {
+	row[0], row[1], row[2], row[3] = [16]byte(e.ID), e.Time, e.Type, e.Source
+	for i, s := range []string{e.UserID, e.AnonymousID, e.SessionID, e.Path, e.Referrer, e.Country, e.Device, e.Browser, e.OS} {
+		row[4+i] = orNull(s)
+	}
+	row[13], row[14], row[15] = nil, orNull(e.Currency), nil
+	if e.HasValue {
+		row[13] = float64(e.Value) / event.Micro
+	}
+	if e.Properties != "" {
+		row[15] = []byte(e.Properties)
+	}
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// processUsage reads a process's peak memory in bytes and CPU time in seconds from /proc;
+// zeros where there is none.
+func processUsage(pid int) (rss int64, cpu float64) {
+	status, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmHWM:" {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			rss = kib << 10
+		}
+	}
+	stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if fields := strings.Fields(rest); len(fields) > 12 {
+		user, _ := strconv.ParseFloat(fields[11], 64)
+		system, _ := strconv.ParseFloat(fields[12], 64)
+		cpu = (user + system) / 100 // clock ticks, 100 a second on Linux
+	}
+	return rss, cpu
+}
+
+func fetch(ctx context.Context, url, file string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, response.Body)
+	return errors.Join(err, f.Close())
+}
