@@ -47,13 +47,14 @@ lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the ver
 	$(GO) tool staticcheck $(PKGS)
 	$(GO) tool golangci-lint run
 
-generate: ## Write the OpenAPI documents anew from the code
+generate: ## Write the OpenAPI documents and the README's table of settings anew from the code
 	@$(GO) run ./openapi/generate
+	@$(GO) test ./e2e -run TestReadmeListsEverySetting -update > /dev/null
 
 verify: ## Everything that CI checks: lint, generated files, tests
 	@$(MAKE) lint
 	@$(MAKE) generate
-	@git diff --exit-code -- openapi || { echo "Generated files are stale: commit what make generate wrote."; exit 1; }
+	@git diff --exit-code -- openapi README.md || { echo "Generated files are stale: commit what make generate wrote."; exit 1; }
 	@$(MAKE) test
 
 bench: ## Measure how fast a backlog is drained, beside raw COPY, and check every event
