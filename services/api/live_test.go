@@ -183,10 +183,6 @@ func TestLiveIsExactWhateverCommitsAroundItsSnapshot(t *testing.T) {
 
 	open, openBatch := w.begin(several(10, now)...) // began before the picture, commits after it
 	visible := w.store(several(100, now)...)        // in the picture, published after it was taken
-	locker, err := w.pool.Begin(t.Context())
-	require.NoError(t, err)
-	_, err = locker.Exec(t.Context(), "LOCK TABLE rollup_hour") // not needed by the picture
-	require.NoError(t, err)
 
 	// The picture's second statement waits here; its first has taken the snapshot.
 	blocker, err := w.pool.Begin(t.Context())
@@ -204,7 +200,6 @@ func TestLiveIsExactWhateverCommitsAroundItsSnapshot(t *testing.T) {
 	early := w.dial("", nil)
 	require.Equal(t, "stale", early.next().Type)
 	require.NoError(t, blocker.Rollback(t.Context()))
-	require.NoError(t, locker.Rollback(t.Context()))
 
 	early.total(1111)
 	w.publish(visible) // however late it comes

@@ -49,21 +49,24 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Listening(ln.Addr().String())
 	}
 
-	stopped := make(chan error, 1)
-	go func() { stopped <- server.Serve(ln) }()
+	stopped := make(chan struct{})
+	go func() {
+		err = server.Serve(ln)
+		close(stopped)
+	}()
 	select {
-	case err := <-stopped:
+	case <-stopped:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
 	defer cancel()
-	err = server.Shutdown(grace)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("requests did not finish in %v: %w", s.Grace, err), server.Close())
+	unfinished := server.Shutdown(grace)
+	if unfinished != nil {
+		unfinished = errors.Join(fmt.Errorf("requests did not finish in %v: %w", s.Grace, unfinished), server.Close())
 	}
 	<-stopped
-	return err
+	return unfinished
 }
 
 // logged logs the requests that failed through no fault of the client's, with the
@@ -73,7 +76,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 		ctx, cause := withCause(r.Context())
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if p == http.ErrAbortHandler { //nolint:errorlint // a panic value, never wrapped
 					panic(p)
 				}
 				s.Log.Error("Request panicked.", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))

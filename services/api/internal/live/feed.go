@@ -67,9 +67,10 @@ func (f feed) run(ctx context.Context, out chan<- signal) {
 // unnoticed: so any error ends the session, as does a second confirmation.
 func (f feed) session(ctx context.Context, out chan<- signal) (began bool, err error) {
 	sub := f.client.Subscribe(ctx)
-	defer sub.Close()
+	closeSub := func() { _ = sub.Close() } // fails only when it is closed already
+	defer closeSub()
 	// A read is not interrupted by ctx, but by closing what it reads from.
-	defer context.AfterFunc(ctx, func() { sub.Close() })()
+	defer context.AfterFunc(ctx, closeSub)()
 	if err := sub.Subscribe(ctx, f.channel); err != nil {
 		return false, fmt.Errorf("subscribe: %w", err)
 	}

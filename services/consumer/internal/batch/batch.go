@@ -128,7 +128,7 @@ func (b *Batch) Recount(inserted []int) {
 	var e event.Event
 	for _, i := range inserted {
 		_, entry := b.Entry(b.Rows[i])
-		parse(&e, &entry, b.now) // valid: it became a row
+		_ = parse(&e, &entry, b.now) // valid: it became a row
 		b.Deltas.Add(&e)
 	}
 	b.Deltas.Seal()

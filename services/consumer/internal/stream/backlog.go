@@ -36,7 +36,7 @@ func (g Group) Backlog(ctx context.Context) (Backlog, error) {
 		b.Pending = info.Pending
 		// Redis does not know the lag once an undelivered entry was deleted; then the
 		// length, which is kept small by trimming, is the best upper bound.
-		if info.Lag >= 0 && !(info.Lag == 0 && info.LastDeliveredID == "0-0" && length > 0) {
+		if info.Lag >= 0 && (info.Lag > 0 || info.LastDeliveredID != "0-0" || length == 0) {
 			b.Events = info.Lag + info.Pending
 		}
 		oldest, err := g.oldest(ctx, info)
