@@ -114,11 +114,13 @@ func (v *viewer) until(kind string) liveMessage {
 	}
 }
 
-// total reads on until the window holds n events.
+// total reads on until the window holds n events, and never more.
 func (v *viewer) total(n int64) {
 	v.t.Helper()
-	for v.last.Totals == nil || v.last.Totals.Events != n {
+	for end := time.Now().Add(30 * time.Second); v.last.Totals == nil || v.last.Totals.Events != n; {
 		v.next()
+		require.True(v.t, v.last.Totals == nil || v.last.Totals.Events <= n, "%v is more than %d", v.last.Totals, n)
+		require.True(v.t, time.Now().Before(end), "%v does not become %d", v.last.Totals, n)
 	}
 }
 
@@ -189,7 +191,7 @@ func TestLiveIsExactWhateverCommitsAroundItsSnapshot(t *testing.T) {
 	require.NoError(t, err)
 	_, err = blocker.Exec(t.Context(), "LOCK TABLE rollup_minute")
 	require.NoError(t, err)
-	w.start()
+	w.start("LIVE_RECONCILE", "1h", "LIVE_HEARTBEAT", "1s") // nothing is corrected afterwards
 	eventually(t, "the picture is being read", func() bool { return w.waiting() == 1 })
 
 	w.publish(visible)

@@ -21,19 +21,19 @@ type listInput struct {
 	Cursor string `query:"cursor" maxLength:"64" doc:"The next_cursor of the page before; without it, the newest events"`
 }
 
-// List is one page of events.
-type List struct {
-	Items      []Item `json:"items" nullable:"false" doc:"Newest first"`
-	NextCursor string `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page"`
+// EventPage is one page of events.
+type EventPage struct {
+	Items      []Event `json:"items" nullable:"false" doc:"Newest first"`
+	NextCursor string  `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page"`
 }
 
-type listOutput struct{ Body List }
+type listOutput struct{ Body EventPage }
 
 type itemInput struct {
 	ID string `path:"id" format:"uuid" doc:"The event's id" example:"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"`
 }
 
-type itemOutput struct{ Body Item }
+type itemOutput struct{ Body Event }
 
 // Register adds the operations below /v1/events.
 func Register(api huma.API, r *query.Reader) {
@@ -62,7 +62,7 @@ func Register(api huma.API, r *query.Reader) {
 		if err != nil {
 			return nil, err
 		}
-		out := &listOutput{List{Items: append([]Item{}, p.items...)}} // [], not null
+		out := &listOutput{EventPage{Items: append([]Event{}, p.items...)}} // [], not null
 		if len(p.items) > in.Limit {
 			out.Body.Items = p.items[:in.Limit]
 			out.Body.NextCursor = p.items[in.Limit-1].position().cursor()
@@ -81,7 +81,7 @@ func Register(api huma.API, r *query.Reader) {
 			return nil, huma.Error422UnprocessableEntity("validation failed",
 				&huma.ErrorDetail{Location: "path.id", Message: "must be a UUID", Value: in.ID})
 		}
-		var found []Item
+		var found []Event
 		_, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, itemSQL, [16]byte(id))
 			if err != nil {

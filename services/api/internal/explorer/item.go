@@ -10,8 +10,8 @@ import (
 	"weir/services/shared/event"
 )
 
-// Item is a stored event, its fields named as in the event that was sent.
-type Item struct {
+// Event is a stored event, its fields named as in the event that was sent.
+type Event struct {
 	ID          string    `json:"id" format:"uuid" example:"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"`
 	Type        string    `json:"type" example:"page_view"`
 	Time        time.Time `json:"time" example:"2026-01-02T15:04:05.123Z"`
@@ -55,7 +55,7 @@ const columns = `id, type, time, source,
        coalesce(device, ''), coalesce(browser, ''), coalesce(os, ''),
        coalesce(trim_scale(value)::text, ''), coalesce(currency, ''), coalesce(properties::text, '')`
 
-func scan(r pgx.CollectableRow) (item Item, err error) {
+func scan(r pgx.CollectableRow) (item Event, err error) {
 	var id event.UUID
 	err = r.Scan((*[16]byte)(&id), &item.Type, &item.Time, &item.Source,
 		&item.UserID, &item.AnonymousID, &item.SessionID,
@@ -66,7 +66,7 @@ func scan(r pgx.CollectableRow) (item Item, err error) {
 }
 
 // position is where the item stands in the order.
-func (i *Item) position() position {
+func (i *Event) position() position {
 	id, _ := event.ParseUUID(i.ID)
 	return position{i.Time, id}
 }

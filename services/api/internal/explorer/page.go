@@ -28,7 +28,7 @@ type page struct {
 	limit int
 	after position
 	filter
-	items []Item
+	items []Event
 }
 
 func (p *page) read(ctx context.Context) error {

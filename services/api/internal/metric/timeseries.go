@@ -35,13 +35,15 @@ type series struct {
 	Points []point        `json:"points" nullable:"false" doc:"One for every bucket, those without events included"`
 }
 
+type timeseriesMeta struct {
+	Meta
+	Interval string `json:"interval" example:"hour"`
+	GroupBy  string `json:"group_by,omitempty" example:"path"`
+}
+
 type timeseries struct {
-	Meta struct {
-		Meta
-		Interval string `json:"interval" example:"hour"`
-		GroupBy  string `json:"group_by,omitempty" example:"path"`
-	} `json:"meta"`
-	Series []series `json:"series" nullable:"false" doc:"Most events first; all else last. Together they are all events"`
+	Meta   timeseriesMeta `json:"meta"`
+	Series []series       `json:"series" nullable:"false" doc:"Most events first; all else last. Together they are all events"`
 }
 
 type timeseriesOutput struct{ Body timeseries }
@@ -77,11 +79,10 @@ func registerTimeseries(api huma.API, r *query.Reader) {
 		if err != nil {
 			return nil, err
 		}
-		out := &timeseriesOutput{}
-		out.Body.Meta.Meta = Meta{s.from, s.to, question.servedBy(), asOf}
-		out.Body.Meta.Interval, out.Body.Meta.GroupBy = in.Interval, in.GroupBy
-		out.Body.Series = assemble(buckets, rows, in.GroupBy != "")
-		return out, nil
+		return &timeseriesOutput{timeseries{
+			Meta:   timeseriesMeta{Meta{s.from, s.to, question.servedBy(), asOf}, in.Interval, in.GroupBy},
+			Series: assemble(buckets, rows, in.GroupBy != ""),
+		}}, nil
 	})
 }
 
