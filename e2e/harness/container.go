@@ -21,6 +21,7 @@ import (
 // recipe says how to run a product in a container.
 type recipe struct {
 	user       string
+	volume     string // for the data, where the image declares none: a container's own file system is slow
 	env        map[string]string
 	entrypoint []string // none: the image's own
 	cmd        []string
@@ -114,6 +115,9 @@ func createOnFreePort(ctx context.Context, docker *client.Client, p product, fro
 			ExposedPorts: []string{inside.String()},
 			ConfigModifier: func(c *mobycontainer.Config) {
 				c.User, c.StopSignal = run.user, run.stopSignal
+				if run.volume != "" {
+					c.Volumes = map[string]struct{}{run.volume: {}}
+				}
 			},
 			HostConfigModifier: func(h *mobycontainer.HostConfig) {
 				h.PortBindings = network.PortMap{inside: {{HostIP: bind, HostPort: strconv.Itoa(port)}}}

@@ -44,6 +44,7 @@ var postgresProduct = product{
 	debian: func(password string) recipe {
 		return recipe{
 			user:       "postgres",
+			volume:     "/var/lib/postgresql",
 			env:        map[string]string{"PGDATA": "/var/lib/postgresql/weir", "PASSWORD": password},
 			entrypoint: []string{"/bin/sh", "-ec", debianPostgres, "postgres"},
 			cmd:        append(postgresSettings(), "-c", "listen_addresses=*", "-c", "unix_socket_directories="),

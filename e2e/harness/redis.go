@@ -27,6 +27,7 @@ var redisProduct = product{
 	debian: func(password string) recipe {
 		return recipe{
 			user:       "redis",
+			volume:     "/var/lib/redis",
 			entrypoint: []string{"redis-server"},
 			cmd:        append(redisSettings(password), "--dir", "/var/lib/redis"),
 		}
