@@ -102,7 +102,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 // fresh reads entries that no consumer of the group has been given.
 func (r *Reader) fresh(ctx context.Context) (Chunk, error) {
 	messages, err := r.read(ctx, ">")
-	return Chunk{Group: r.Group, Entries: r.entries(messages)}, err
+	return Chunk{Group: r.Group, Entries: entries(messages)}, err
 }
 
 // pending reads this consumer's own pending entries after the id from, and returns
@@ -112,12 +112,15 @@ func (r *Reader) pending(ctx context.Context, from string) (Chunk, string, error
 	if err != nil {
 		return Chunk{}, from, err
 	}
+	if err := r.lost(ctx, messages); err != nil {
+		return Chunk{}, from, err
+	}
 	next := ""
 	if len(messages) > 0 {
 		next = messages[len(messages)-1].ID
 		r.Log.Info("Going on with entries left pending by an earlier run.", "stream", r.Group.Key, "entries", len(messages))
 	}
-	return Chunk{Group: r.Group, Entries: r.entries(messages), Redelivered: true}, next, r.lost(ctx, messages)
+	return Chunk{Group: r.Group, Entries: entries(messages), Redelivered: true}, next, nil
 }
 
 func (r *Reader) read(ctx context.Context, from string) ([]redis.XMessage, error) {
@@ -149,7 +152,7 @@ func (r *Reader) claim(ctx context.Context, from string) (Chunk, string, error) 
 	if len(messages) > 0 {
 		r.Log.Info("Taking over entries that a consumer left.", "stream", r.Group.Key, "entries", len(messages))
 	}
-	return Chunk{Group: r.Group, Entries: r.entries(messages), Redelivered: true}, next, nil
+	return Chunk{Group: r.Group, Entries: entries(messages), Redelivered: true}, next, nil
 }
 
 // lost acknowledges pending entries that are no longer in the stream: somebody
@@ -168,15 +171,15 @@ func (r *Reader) lost(ctx context.Context, messages []redis.XMessage) error {
 	return r.Group.Ack(ctx, ids)
 }
 
-// entries drops go-redis' map for each entry at once: it is larger than the event.
-// An entry without the field keeps an empty payload, and so becomes a dead letter.
-func (r *Reader) entries(messages []redis.XMessage) []Entry {
+// entries takes over what is needed of go-redis' messages, whose map for each entry
+// is larger than the event. An entry without the field keeps an empty payload, and so
+// becomes a dead letter; one that is no longer in the stream has no values at all.
+func entries(messages []redis.XMessage) []Entry {
 	list := make([]Entry, 0, len(messages))
 	for i := range messages {
 		if m := &messages[i]; m.Values != nil {
 			payload, _ := m.Values[event.Field].(string)
 			list = append(list, Entry{m.ID, payload})
-			m.Values = nil
 		}
 	}
 	return list

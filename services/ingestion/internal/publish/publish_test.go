@@ -1,0 +1,130 @@
+package publish_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"weir/e2e/harness"
+	"weir/services/ingestion/internal/publish"
+	"weir/services/shared/event"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+func connect(t *testing.T, url string) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(url)
+	require.NoError(t, err)
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// run runs a publisher until the test ends, and returns what ends it before.
+func run(t *testing.T, p *publish.Publisher) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestConcurrentRequestsAllReachTheirPartitions(t *testing.T) {
+	t.Parallel()
+	box := harness.NewSandbox(t)
+	client := connect(t, box.RedisURL)
+	keys := event.StreamKeys(box.StreamName, 3)
+	p := publish.New(client, keys, prometheus.NewRegistry())
+	run(t, p)
+	var callers sync.WaitGroup
+	for i := range 60 {
+		callers.Go(func() {
+			var messages []publish.Message
+			for j := range 1 + i*20 { // some larger than one pipeline
+				messages = append(messages, publish.Message{Partition: i % 3, Payload: fmt.Sprintf("%d-%d", i, j)})
+			}
+			if err := p.Publish(t.Context(), messages); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	callers.Wait()
+	seen := map[string]int{}
+	for partition, key := range keys {
+		entries, err := client.XRange(t.Context(), key, "-", "+").Result()
+		require.NoError(t, err)
+		for _, e := range entries {
+			payload := e.Values[event.Field].(string)
+			seen[payload]++
+			var i int
+			_, err := fmt.Sscanf(payload, "%d-", &i)
+			require.NoError(t, err)
+			require.Equal(t, i%3, partition)
+		}
+	}
+	require.Len(t, seen, 60+20*60*59/2)
+	for payload, n := range seen {
+		require.Equal(t, 1, n, payload)
+	}
+}
+
+func TestWhatRedisRefusesIsAnError(t *testing.T) {
+	t.Parallel()
+	box := harness.NewSandbox(t)
+	client := connect(t, box.RedisURL)
+	require.NoError(t, client.Set(t.Context(), box.StreamName, "not a stream", 0).Err())
+	p := publish.New(client, []string{box.StreamName}, prometheus.NewRegistry())
+	run(t, p)
+	require.ErrorContains(t, p.Publish(t.Context(), []publish.Message{{Payload: "x"}}), "WRONGTYPE")
+}
+
+func TestRequestsDoNotPileUpWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialTimeout: time.Second})
+	defer client.Close()
+	p := publish.New(client, []string{"events"}, prometheus.NewRegistry()) // nobody flushes
+	ctx, cancel := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	busy := make(chan struct{}, 1)
+	for range 5000 { // more than may wait
+		callers.Go(func() {
+			if p.Publish(ctx, []publish.Message{{Payload: "x"}}) == publish.ErrBusy {
+				select {
+				case busy <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	<-busy
+	cancel()
+	callers.Wait()
+}
+
+func TestWhatIsQueuedAtTheEndIsStillPublished(t *testing.T) {
+	t.Parallel()
+	box := harness.NewSandbox(t)
+	client := connect(t, box.RedisURL)
+	p := publish.New(client, []string{box.StreamName}, prometheus.NewRegistry())
+	done := make(chan error, 1)
+	go func() { done <- p.Publish(context.Background(), []publish.Message{{Payload: "last"}}) }()
+	stop := run(t, p)
+	require.NoError(t, <-done)
+	stop()
+	n, err := client.XLen(t.Context(), box.StreamName).Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+}
