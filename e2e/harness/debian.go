@@ -48,7 +48,7 @@ var debianImageChanges = []string{
 func buildDebian(ctx context.Context, docker *client.Client, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	unlock, err := lockBuild(ctx, o)
+	unlock, err := lockBuild(ctx, filepath.Join(os.TempDir(), "weir-servers-build-"+strconv.Itoa(os.Getuid())+".lock"), o)
 	if err != nil {
 		return err
 	}
@@ -156,8 +156,7 @@ func asRoot(ctx context.Context, o Options, command ...string) error {
 }
 
 // lockBuild lets one process of this user build at a time; `go test ./...` runs many.
-func lockBuild(ctx context.Context, o Options) (unlock func(), err error) {
-	path := filepath.Join(os.TempDir(), "weir-servers-build-"+strconv.Itoa(os.Getuid())+".lock")
+func lockBuild(ctx context.Context, path string, o Options) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open build lock: %w", err)
