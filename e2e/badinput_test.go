@@ -74,6 +74,14 @@ func TestBadInputIsAnsweredWithAProblemThatNamesFieldAndRule(t *testing.T) {
 	}
 }
 
+func TestAnEncodingThatIsNotTakenIsRefusedNotMisread(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	r := w.post("\x1f\x8b", "Content-Encoding", "gzip")
+	require.Equal(t, http.StatusUnsupportedMediaType, r.status, r.body)
+	require.Contains(t, r.body, "without Content-Encoding")
+}
+
 func TestBadEventsDoNotHoldUpGoodOnes(t *testing.T) {
 	t.Parallel()
 	w := start(t)

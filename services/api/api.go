@@ -14,7 +14,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -27,6 +26,7 @@ import (
 	"weir/services/shared/logging"
 	"weir/services/shared/pgpool"
 	"weir/services/shared/redisclient"
+	"weir/services/shared/telemetry"
 )
 
 // Config is what the service is told.
@@ -81,8 +81,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := telemetry.NewRegistry()
 	reader := query.New(pool, cfg.StatementTimeout, log)
 	hub := live.New(cfg.Live, cfg.Stream.Name, client, reader, log, registry)
 	server := httpserver.Server{

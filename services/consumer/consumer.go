@@ -14,11 +14,11 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"weir/migrations"
 	"weir/services/consumer/internal/control"
+	"weir/services/consumer/internal/deadletter"
 	"weir/services/consumer/internal/fold"
 	"weir/services/consumer/internal/pipeline"
 	"weir/services/consumer/internal/store"
@@ -30,6 +30,7 @@ import (
 	"weir/services/shared/pgpool"
 	"weir/services/shared/redisclient"
 	"weir/services/shared/rollup"
+	"weir/services/shared/telemetry"
 )
 
 // Config is what the consumer is told, by the environment or by a test.
@@ -94,8 +95,7 @@ func Run(ctx context.Context, c Config) error {
 		return stopped(ctx, err)
 	}
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := telemetry.NewRegistry()
 
 	p := &pipeline.Pipeline{
 		Config: c.Pipeline, Log: log, Grace: c.ShutdownGrace,
@@ -108,7 +108,10 @@ func Run(ctx context.Context, c Config) error {
 	p.Init(registry)
 
 	api := control.NewAPI()
-	control.Register(api, p.Status)
+	operations := control.Control{Pipeline: p, Log: log, Letters: &deadletter.Letters{
+		Pool: pool, Client: client, Streams: event.StreamKeys(c.Stream.Name, c.Stream.Partitions),
+	}}
+	operations.Register(api)
 	api.RegisterHealth(registry,
 		httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }},
 		httpserver.Check{Name: "postgres", Ping: pool.Ping})
@@ -140,7 +143,7 @@ func stopped(ctx context.Context, err error) error {
 // OpenAPI returns the description of the consumer's control API.
 func OpenAPI() *huma.OpenAPI {
 	api := control.NewAPI()
-	control.Register(api, nil)
+	new(control.Control).Register(api)
 	api.RegisterHealth(prometheus.NewRegistry())
 	return api.OpenAPI()
 }

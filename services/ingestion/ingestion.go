@@ -12,7 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"weir/services/ingestion/internal/collector"
@@ -24,6 +23,7 @@ import (
 	"weir/services/shared/httpserver"
 	"weir/services/shared/logging"
 	"weir/services/shared/redisclient"
+	"weir/services/shared/telemetry"
 )
 
 // Config is what ingestion is told, by the environment or by a test.
@@ -72,8 +72,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	log.Info("All database connections successful.")
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := telemetry.NewRegistry()
 	publisher := publish.New(client, event.StreamKeys(c.Stream.Name, c.Stream.Partitions), registry)
 	api := newAPI()
 	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}

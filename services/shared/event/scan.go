@@ -37,12 +37,11 @@ func (s *scanner) fail(why string) {
 
 func (s *scanner) space() {
 	for s.at < len(s.in) {
-		switch s.in[s.at] {
-		case ' ', '\t', '\n', '\r':
-			s.at++
-		default:
-			return
+		c := s.in[s.at]
+		if c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
+			return // nearly always at once, by the first comparison
 		}
+		s.at++
 	}
 }
 

@@ -227,8 +227,12 @@ func (h *Hub) admit(j join) {
 }
 
 func (h *Hub) welcome(resume *place) [][]byte {
-	if !h.live {
-		return [][]byte{h.stale()} // the snapshot follows when there is one
+	switch {
+	case h.live:
+	case h.epoch == "":
+		return nil // just started: the snapshot, which is on its way, is the first message
+	default:
+		return [][]byte{h.stale()} // the snapshot follows when Redis is back
 	}
 	if resume != nil && resume.epoch == h.epoch {
 		if missed, ok := h.ring.since(resume.seq); ok {

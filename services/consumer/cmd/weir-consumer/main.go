@@ -8,4 +8,4 @@ import (
 	"weir/services/shared/process"
 )
 
-func main() { os.Exit(process.Main("weir-consumer", consumer.Run)) }
+func main() { os.Exit(process.Main("weir-consumer", consumer.Run, consumer.Commands()...)) }

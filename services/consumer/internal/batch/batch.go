@@ -122,9 +122,9 @@ func (b *Batch) Entry(r Row) (key string, entry stream.Entry) {
 }
 
 // Recount makes the deltas anew from the rows really inserted, given by their
-// index.
+// index. The keys' numbers stay known.
 func (b *Batch) Recount(inserted []int) {
-	b.Deltas.Reset()
+	b.Deltas.clear()
 	var e event.Event
 	for _, i := range inserted {
 		_, entry := b.Entry(b.Rows[i])

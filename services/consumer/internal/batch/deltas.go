@@ -22,13 +22,13 @@ type Deltas struct {
 	lines    []line
 	counters map[key]*counter
 	touched  []*counter // those that count something in this batch
-	types    map[string]uint16
+	types    map[string]uint32
 	names    []string
 }
 
 type key struct {
 	dimension rollup.Dimension
-	typ       uint16
+	typ       uint32 // 16 bits wrap: a batch may hold more types
 	value     string
 }
 
@@ -48,19 +48,24 @@ type line struct {
 }
 
 func newDeltas() *Deltas {
-	return &Deltas{counters: map[key]*counter{}, types: map[string]uint16{}}
+	return &Deltas{counters: map[key]*counter{}, types: map[string]uint32{}}
 }
 
 // Reset forgets the counts, and the keys too when they have become too many.
 func (d *Deltas) Reset() {
+	d.clear()
+	if len(d.counters) > maxKeys || len(d.names) > maxKeys {
+		*d = *newDeltas()
+	}
+}
+
+// clear forgets the counts only.
+func (d *Deltas) clear() {
 	for _, c := range d.touched {
 		c.events, c.value = 0, 0
 	}
 	clear(d.lines)
 	d.lines, d.touched = d.lines[:0], d.touched[:0]
-	if len(d.counters) > maxKeys || len(d.names) > math.MaxUint16/2 {
-		*d = *newDeltas()
-	}
 }
 
 // Add counts one event.
@@ -69,7 +74,7 @@ func (d *Deltas) Add(e *event.Event) {
 	typ, ok := d.types[e.Type]
 	if !ok {
 		name := clone(e.Type)
-		typ = uint16(len(d.names))
+		typ = uint32(len(d.names))
 		d.types[name] = typ
 		d.names = append(d.names, name)
 	}

@@ -16,11 +16,20 @@ import (
 	"weir/services/shared/retry"
 )
 
-// lockKey is the advisory lock of whoever folds: "weirfold" in ASCII.
-const lockKey = 0x77656972666f6c64
+// LockKey is the advisory lock of whoever writes to the rollups: "weirfold" in ASCII.
+const LockKey = 0x77656972666f6c64
 
 // most bounds one fold's transaction: about two seconds of work at worst.
-const most = 200_000
+const most = 300_000
+
+// A fold rests for so many times as long as it took, up to the longest pause: the
+// busier the log, the more of its lines meet in one rollup row. Measured by draining a
+// backlog, folding every second costs 1.6 µs of PostgreSQL's CPU an event, every three
+// seconds 0.4 µs, of some 12 µs for everything.
+const (
+	restful = 9
+	longest = 5 * time.Second
+)
 
 // One statement: the lines leave the log and reach the rollups in the same instant,
 // so a reader of log plus rollup always sees each once.
@@ -90,6 +99,7 @@ func (f *Folder) Run(ctx context.Context) error {
 			return nil
 		case <-time.After(pause):
 		}
+		start := time.Now()
 		n, err := f.Fold(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -99,7 +109,7 @@ func (f *Folder) Run(ctx context.Context) error {
 			pause = 0 // there is more
 		default:
 			wait.Reset()
-			pause = f.Every
+			pause = max(f.Every, min(restful*time.Since(start), longest))
 		}
 	}
 }
@@ -109,7 +119,7 @@ func (f *Folder) Fold(ctx context.Context) (lines int64, err error) {
 	start := time.Now()
 	err = pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
 		var mine bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(lockKey)).Scan(&mine); err != nil || !mine {
+		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(LockKey)).Scan(&mine); err != nil || !mine {
 			return err
 		}
 		return tx.QueryRow(ctx, foldOnce, most).Scan(&lines)

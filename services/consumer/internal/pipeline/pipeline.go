@@ -57,6 +57,11 @@ type Pipeline struct {
 	chunks    chan stream.Chunk
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 
+	paused    atomic.Bool
+	rate      meter        // of entries done with
+	lastBatch atomic.Int64 // entries
+	lastTook  atomic.Int64 // of the last transaction, nanoseconds
+
 	lastFlush  atomic.Int64 // Unix milliseconds; 0 before the first
 	deadTold   atomic.Int64 // when the log last told of dead letters, Unix milliseconds
 	deadUntold atomic.Int64 // how many it has not told of
@@ -108,7 +113,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			Group: g, Consumer: p.Config.Name, Log: p.Log,
 			Count: int64(p.Config.ReadSize), Block: p.Config.Block,
 			ClaimEvery: p.Config.ClaimEvery, ClaimIdle: p.Config.ClaimIdle,
-			Gate: p.gate,
+			Gate: p.gate, Abandon: work.Done(),
 		}
 		readers.Go(func() error { return r.Run(ctx, p.chunks) })
 	}
@@ -125,10 +130,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// gate holds the readers back while the breaker is not closed: what they would
-// read could not be written.
+// gate holds the readers back while the consumer is paused, or the breaker is not
+// closed: what they would read could not be written.
 func (p *Pipeline) gate(ctx context.Context) error {
-	for p.breaker.State() != gobreaker.StateClosed {
+	for p.paused.Load() || p.breaker.State() != gobreaker.StateClosed {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

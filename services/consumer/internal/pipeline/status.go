@@ -4,8 +4,12 @@ import "time"
 
 // Status is what the pipeline is doing.
 type Status struct {
+	Paused     bool
 	Breaker    string
-	LastFlush  time.Time // zero before the first
+	Rate       float64       // entries done with per second, over the last ten
+	LastFlush  time.Time     // zero before the first
+	LastBatch  int64         // its entries
+	LastTook   time.Duration // its transaction
 	Partitions []Partition
 }
 
@@ -19,7 +23,10 @@ type Partition struct {
 
 // Status reports the pipeline's state.
 func (p *Pipeline) Status() Status {
-	s := Status{Breaker: p.breaker.State().String()}
+	s := Status{
+		Paused: p.paused.Load(), Breaker: p.breaker.State().String(), Rate: p.rate.perSecond(time.Now()),
+		LastBatch: p.lastBatch.Load(), LastTook: time.Duration(p.lastTook.Load()),
+	}
 	if ms := p.lastFlush.Load(); ms > 0 {
 		s.LastFlush = time.UnixMilli(ms).UTC()
 	}

@@ -92,7 +92,9 @@ func (p *Pipeline) commit(ctx context.Context, b *batch.Batch) (store.Result, er
 		start := time.Now()
 		result, err := p.breaker.Execute(func() (store.Result, error) { return p.Store.Write(ctx, b) })
 		if err == nil {
-			p.metrics.flush.Observe(time.Since(start).Seconds())
+			took := time.Since(start)
+			p.metrics.flush.Observe(took.Seconds())
+			p.lastTook.Store(int64(took))
 			return result, nil
 		}
 		if ctx.Err() != nil {
@@ -111,7 +113,10 @@ func (p *Pipeline) commit(ctx context.Context, b *batch.Batch) (store.Result, er
 }
 
 func (p *Pipeline) committed(b *batch.Batch, r store.Result) {
-	p.lastFlush.Store(time.Now().UnixMilli())
+	now := time.Now()
+	p.lastFlush.Store(now.UnixMilli())
+	p.lastBatch.Store(int64(b.Entries()))
+	p.rate.add(now, b.Entries())
 	p.metrics.lastFlush.SetToCurrentTime()
 	p.metrics.batch.Observe(float64(b.Entries()))
 	p.metrics.events.WithLabelValues("stored").Add(float64(r.Inserted))
@@ -120,6 +125,7 @@ func (p *Pipeline) committed(b *batch.Batch, r store.Result) {
 	for _, d := range b.Dead {
 		p.metrics.dead.WithLabelValues(string(d.Stage)).Inc()
 	}
+	p.metrics.dead.WithLabelValues(string(batch.Store)).Add(float64(r.Dead - len(b.Dead)))
 	if r.Dead > 0 {
 		p.warnOfDead(int64(r.Dead))
 	}

@@ -28,7 +28,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging
 // for each other and never deadlock.
 const insertStaged = `
 INSERT INTO events (` + batch.Columns + `)
-SELECT ` + batch.Columns + ` FROM staging ORDER BY id, time, n
+SELECT ` + batch.Columns + ` FROM staging WHERE n >= $1 AND n < $2 ORDER BY id, time, n
 ON CONFLICT (id, time) DO NOTHING
 RETURNING id, (extract(epoch FROM time - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::bigint`
 
@@ -61,6 +61,10 @@ type outage struct{ cause error }
 func (o outage) Error() string { return o.cause.Error() }
 
 // bisector halves what PostgreSQL refuses until the bad row stands alone.
+//
+// Rows are staged once, and halved where they are. Staging them anew for each try,
+// with a TRUNCATE between, bloats the catalogue within the transaction: it took 36 s
+// to find 100 bad rows of 10,000.
 type bisector struct {
 	tx       pgx.Tx
 	batch    *batch.Batch
@@ -70,14 +74,49 @@ type bisector struct {
 	last     error
 }
 
+// insert stages and inserts rows lo to hi.
 func (w *bisector) insert(ctx context.Context, lo, hi int) error {
+	return w.halve(ctx, lo, hi, w.insert, func() error {
+		err := pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) error { // nested: a savepoint
+			return copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi))
+		})
+		if err != nil {
+			return fmt.Errorf("stage events: %w", err)
+		}
+		var last int // the numbers of one COPY have no gaps
+		if err := w.tx.QueryRow(ctx, `SELECT max(n) FROM staging`).Scan(&last); err != nil {
+			return fmt.Errorf("stage events: %w", err)
+		}
+		return w.move(ctx, lo, hi, last-hi+1)
+	})
+}
+
+// move inserts the staged rows lo to hi, whose numbers are base more.
+func (w *bisector) move(ctx context.Context, lo, hi, base int) error {
+	halves := func(ctx context.Context, lo, hi int) error { return w.move(ctx, lo, hi, base) }
+	return w.halve(ctx, lo, hi, halves, func() error {
+		var inserted []int
+		err := pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) (err error) {
+			inserted, err = w.insertStaged(ctx, tx, lo, hi, base)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("insert staged events: %w", err)
+		}
+		w.inserted = append(w.inserted, inserted...)
+		return nil
+	})
+}
+
+// halve tries rows lo to hi; what is refused goes to half, in two halves, and when it
+// is one row, to the dead letters.
+func (w *bisector) halve(ctx context.Context, lo, hi int, half func(ctx context.Context, lo, hi int) error, try func() error) error {
 	if lo == hi {
 		return nil
 	}
-	inserted, err := w.try(ctx, lo, hi)
+	err := try()
 	switch {
 	case err == nil:
-		w.inserted = append(w.inserted, inserted...)
 		return nil
 	case Classify(err) == Outage:
 		return err
@@ -89,29 +128,13 @@ func (w *bisector) insert(ctx context.Context, lo, hi int) error {
 		return nil
 	}
 	mid := (lo + hi) / 2
-	if err := w.insert(ctx, lo, mid); err != nil {
+	if err := half(ctx, lo, mid); err != nil {
 		return err
 	}
-	return w.insert(ctx, mid, hi)
+	return half(ctx, mid, hi)
 }
 
-// try stores rows lo to hi under a savepoint and returns those that were new.
-func (w *bisector) try(ctx context.Context, lo, hi int) (inserted []int, err error) {
-	err = pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) error { // nested: a savepoint
-		if err := copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi)); err != nil {
-			return fmt.Errorf("stage events: %w", err)
-		}
-		inserted, err = w.move(ctx, tx, lo, hi)
-		if err != nil {
-			return fmt.Errorf("insert staged events: %w", err)
-		}
-		_, err = tx.Exec(ctx, `TRUNCATE staging`)
-		return err
-	})
-	return inserted, err
-}
-
-func (w *bisector) move(ctx context.Context, tx pgx.Tx, lo, hi int) (inserted []int, err error) {
+func (w *bisector) insertStaged(ctx context.Context, tx pgx.Tx, lo, hi, base int) (inserted []int, err error) {
 	type eventKey struct {
 		id   [16]byte
 		time int64
@@ -120,7 +143,7 @@ func (w *bisector) move(ctx context.Context, tx pgx.Tx, lo, hi int) (inserted []
 	for i := hi - 1; i >= lo; i-- { // the first of equals is the one that is inserted
 		first[eventKey{w.batch.Rows[i].ID, w.batch.Rows[i].Time}] = i
 	}
-	rows, err := tx.Query(ctx, insertStaged)
+	rows, err := tx.Query(ctx, insertStaged, base+lo, base+hi)
 	if err != nil {
 		return nil, err
 	}

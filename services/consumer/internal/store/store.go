@@ -39,6 +39,11 @@ type Result struct {
 func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	// First, while no transaction holds a connection: writers that each held one and
+	// waited for a second could use up the pool and wait for ever.
+	if err := s.resolve(ctx, b.Deltas); err != nil {
+		return Result{}, err
+	}
 	if !b.Suspect {
 		r, err := s.optimistic(ctx, b)
 		if err == nil {
@@ -70,9 +75,6 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 	if err := insertDeadLetters(ctx, tx, dead); err != nil {
 		return 0, err
 	}
-	if err := s.resolve(ctx, b.Deltas); err != nil {
-		return 0, err
-	}
 	if b.Deltas.Len() > 0 {
 		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}); err != nil {
 			return 0, fmt.Errorf("copy deltas: %w", err)
@@ -96,26 +98,4 @@ func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byt
 	}
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, io.MultiReader(readers...), "COPY "+table+" ("+columns+") FROM STDIN BINARY")
 	return err
-}
-
-const insertDead = `
-INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
-ON CONFLICT (stream, stream_id) DO UPDATE SET attempts = dead_letters.attempts + 1`
-
-func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) error {
-	if len(dead) == 0 {
-		return nil
-	}
-	n := len(dead)
-	streams, ids, payloads := make([]string, n), make([]string, n), make([][]byte, n)
-	stages, reasons, attempts, arrived := make([]string, n), make([]string, n), make([]int32, n), make([]time.Time, n)
-	for i, d := range dead {
-		streams[i], ids[i], payloads[i] = d.Stream, d.Entry.ID, []byte(d.Entry.Payload)
-		stages[i], reasons[i], attempts[i], arrived[i] = string(d.Stage), d.Reason, 1, d.Entry.Time()
-	}
-	if _, err := tx.Exec(ctx, insertDead, streams, ids, payloads, stages, reasons, attempts, arrived); err != nil {
-		return fmt.Errorf("insert dead letters: %w", err)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -129,7 +130,7 @@ func idLess(a, b string) bool {
 
 func idTime(id string) int64 {
 	ms, _, _ := strings.Cut(id, "-")
-	return int64(number(ms))
+	return int64(min(number(ms), math.MaxInt64))
 }
 
 func number(s string) uint64 {
@@ -137,5 +138,10 @@ func number(s string) uint64 {
 	return n
 }
 
-// Time returns when the entry was added to the stream, by Redis' clock.
-func (e Entry) Time() time.Time { return time.UnixMilli(idTime(e.ID)).UTC() }
+// Time returns when the entry was added to the stream, by Redis' clock. A producer
+// may choose any id; one past the year 9999 counts as then, which is as late as
+// others can store.
+func (e Entry) Time() time.Time {
+	const latest = 253_402_300_799_999
+	return time.UnixMilli(min(idTime(e.ID), latest)).UTC()
+}

@@ -37,11 +37,16 @@ type Reader struct {
 
 	// Gate blocks while nothing should be read (paused, or the breaker is open).
 	Gate func(context.Context) error
+
+	// Abandon is closed when nobody takes chunks any more; what is left of them then
+	// stays pending. Nil means never.
+	Abandon <-chan struct{}
 }
 
-// Run sends what it reads to out until ctx ends; it returns nil then. Errors of
-// Redis are waited out. out is bounded, so reading stops when writing is slow and
-// the backlog stays in the stream.
+// Run sends what it reads to out until ctx ends; it returns nil then, once it has
+// also sent what it had read, so that a clean stop leaves nothing pending. Errors of
+// Redis are waited out. out is bounded, so reading stops when writing is slow and the
+// backlog stays in the stream.
 //
 // The order: first the entries that this consumer left pending when it last
 // stopped, then new ones, and now and then those that others left.
@@ -71,10 +76,10 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 		default:
 			chunk, err = r.fresh(ctx)
 		}
-		if ctx.Err() != nil {
-			return nil // what was read stays pending
-		}
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			if noGroup(err) {
 				// Flushed, or failed over to a replica that lacked it.
 				r.Log.Warn("The consumer group is gone, creating it again.", "stream", r.Group.Key, "group", r.Group.Name)
@@ -92,7 +97,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 		if len(chunk.Entries) > 0 {
 			select {
 			case out <- chunk:
-			case <-ctx.Done():
+			case <-r.Abandon:
 				return nil
 			}
 		}
@@ -127,8 +132,8 @@ func (r *Reader) read(ctx context.Context, from string) ([]redis.XMessage, error
 	streams, err := r.Group.Reading.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: r.Group.Name, Consumer: r.Consumer, Streams: []string{r.Group.Key, from}, Count: r.Count, Block: r.Block,
 	}).Result()
-	var timeout net.Error
-	if errors.Is(err, redis.Nil) || errors.As(err, &timeout) && timeout.Timeout() {
+	var network *net.OpError
+	if errors.Is(err, redis.Nil) || from == ">" && errors.As(err, &network) && network.Op == "read" && network.Timeout() {
 		return nil, nil // nothing arrived
 	}
 	if err != nil || len(streams) == 0 {

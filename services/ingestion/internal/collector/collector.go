@@ -33,6 +33,7 @@ type Answer struct {
 
 type postInput struct {
 	ContentType   string `header:"Content-Type" hidden:"true"`
+	Encoding      string `header:"Content-Encoding" hidden:"true"`
 	Authorization string `header:"Authorization" doc:"The write key, as a Bearer token or as the user name of Basic authentication" example:"Bearer web-shop"`
 	WriteKey      string `header:"X-Write-Key" doc:"The write key, where Authorization cannot be set" example:"web-shop"`
 	RawBody       []byte
@@ -84,6 +85,9 @@ func (c *Collector) post(ctx context.Context, in *postInput) (*postOutput, error
 	source, err := c.Keys.Source(in.Authorization, in.WriteKey)
 	if err != nil {
 		return nil, huma.ErrorWithHeaders(huma.Error401Unauthorized(err.Error()), http.Header{"WWW-Authenticate": {`Bearer realm="weir"`}})
+	}
+	if in.Encoding != "" && in.Encoding != "identity" {
+		return nil, huma.Error415UnsupportedMediaType("The body is encoded as " + strconv.Quote(in.Encoding) + ", which is not taken: send it as it is, without Content-Encoding.")
 	}
 	payloads, err := split(in.ContentType, string(in.RawBody))
 	if err != nil {

@@ -1,0 +1,120 @@
+package fold_test
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"weir/e2e/harness"
+	"weir/services/consumer/internal/batch"
+	"weir/services/consumer/internal/fixture"
+	"weir/services/consumer/internal/fold"
+	"weir/services/consumer/internal/store"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// TestRollupsEqualRawAtEveryInstant reads while two write and two fold. Each
+// comparison is one snapshot.
+func TestRollupsEqualRawAtEveryInstant(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	s := &store.Store{Pool: pool, Timeout: 20 * time.Second}
+	folder := func() *fold.Folder { return fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry()) }
+
+	const batches, size = 40, 150
+	var writers, others errgroup.Group
+	var done atomic.Bool
+	for w := range 2 {
+		writers.Go(func() error {
+			b := batch.New()
+			for i := range batches {
+				lo := (2*i+w)*size - w*size/2 // each batch overlaps with one of the other's
+				b.Reset()
+				b.Add(fixture.Chunk("events", 1+lo, fixture.Series(lo, lo+size)...))
+				b.Decode(fixture.Noon)
+				for {
+					_, err := s.Write(t.Context(), b)
+					if err == nil {
+						break
+					}
+					if store.Classify(err) != store.Outage || t.Context().Err() != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	var folded atomic.Int64
+	for range 2 {
+		f := folder()
+		others.Go(func() error {
+			for !done.Load() {
+				n, err := f.Fold(t.Context())
+				if err != nil {
+					return err
+				}
+				folded.Add(n)
+			}
+			return nil
+		})
+	}
+	others.Go(func() error { defer done.Store(true); return writers.Wait() })
+	comparisons := 0
+	for !done.Load() {
+		fixture.RollupsEqualRaw(t, pool)
+		comparisons++
+	}
+	require.NoError(t, others.Wait())
+	require.Greater(t, comparisons, 2)
+
+	n, err := folder().Fold(t.Context())
+	require.NoError(t, err)
+	require.Positive(t, folded.Load()+n)
+	require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM rollup_deltas`))
+	fixture.RollupsEqualRaw(t, pool)
+	require.Equal(t, fixture.Number(t, pool, `SELECT count(*) FROM events`),
+		fixture.Number(t, pool, `SELECT sum(events)::bigint FROM rollup_day WHERE dimension = 0`))
+}
+
+func TestAFolderThatStopsLeavesTheLogToReadersAndToTheNext(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	s := &store.Store{Pool: pool, Timeout: 20 * time.Second}
+	for i := range 2 { // lines of the same minute and key
+		b := batch.New()
+		b.Add(fixture.Chunk("events", 1+i*25, fixture.Series(i*25, i*25+25)...))
+		b.Decode(fixture.Noon)
+		_, err := s.Write(t.Context(), b)
+		require.NoError(t, err)
+	}
+
+	// Somebody else is at it.
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, int64(fold.LockKey))
+	require.NoError(t, err)
+	f := fold.New(pool, 10*time.Millisecond, fixture.Log(), prometheus.NewRegistry())
+	n, err := f.Fold(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
+	fixture.RollupsEqualRaw(t, pool)
+	require.NoError(t, tx.Rollback(t.Context()))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- f.Run(ctx) }()
+	require.Eventually(t, func() bool { return fixture.Number(t, pool, `SELECT count(*) FROM rollup_deltas`) == 0 },
+		fixture.Patience, 5*time.Millisecond)
+	cancel()
+	require.NoError(t, <-stopped)
+	fixture.RollupsEqualRaw(t, pool)
+}

@@ -1,0 +1,10 @@
+package consumer
+
+import (
+	"os"
+	"testing"
+
+	"weir/e2e/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
