@@ -102,13 +102,8 @@ func TestNothingWorkingIsOneErrorThatNamesTheThreeWays(t *testing.T) {
 // One story on servers of its own, because it takes them down.
 func TestServersComeBackWithDataAndAddressAndLeaveNothing(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("REDIS_URL") != "" || os.Getenv("POSTGRES_URL") != "" {
-		t.Skip("servers that are given by URL cannot be stopped")
-	}
 	ctx := t.Context()
-	servers, err := Start(ctx, Options{Log: logToStderr})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, servers.Close()) })
+	servers := Private(t)
 	box, err := servers.Sandbox(ctx, t.Name())
 	require.NoError(t, err)
 	redis, err := newRedis(servers.RedisURL)

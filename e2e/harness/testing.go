@@ -75,6 +75,29 @@ func NewSandbox(t testing.TB) *Sandbox {
 	return sandbox
 }
 
+// Private starts servers of the test's own, which it may stop and kill. They are
+// started even where others are given by URL: those are not ours to fault.
+func Private(t testing.TB) *Servers {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+	defer cancel()
+	servers, err := Start(ctx, Options{Log: logToStderr, Getenv: func(name string) string {
+		if name == redisProduct.urlVar || name == postgresProduct.urlVar {
+			return ""
+		}
+		return os.Getenv(name)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := servers.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return servers
+}
+
 // Not t.Logf: a build of 45 s should show while it goes on.
 func logToStderr(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "harness: "+format+"\n", args...)

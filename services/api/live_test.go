@@ -358,12 +358,7 @@ func TestLiveRefusesStrangersAndNonsense(t *testing.T) {
 // One story on servers of its own, because it takes them down.
 func TestServersGoAndComeBack(t *testing.T) {
 	t.Parallel()
-	servers, err := harness.Start(t.Context(), harness.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, servers.Close()) })
-	if strings.Contains(servers.Chosen, "given by") {
-		t.Skip("servers that are given by URL cannot be stopped")
-	}
+	servers := harness.Private(t)
 	box, err := servers.Sandbox(t.Context(), t.Name())
 	require.NoError(t, err)
 	w := newWorld(t, box)

@@ -1,13 +1,10 @@
 package consumer
 
 import (
-	"context"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,23 +13,13 @@ import (
 	"weir/services/consumer/internal/fixture"
 )
 
-// private starts servers of the test's own, which it may fault, even where shared
-// ones are given.
+// private is a migrated sandbox on servers of the test's own.
 func private(t *testing.T) (*harness.Servers, *harness.Sandbox) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	servers, err := harness.Start(ctx, harness.Options{Getenv: func(name string) string {
-		if name == "REDIS_URL" || name == "POSTGRES_URL" {
-			return ""
-		}
-		return os.Getenv(name)
-	}})
+	servers := harness.Private(t)
+	box, err := servers.Sandbox(t.Context(), t.Name())
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, servers.Close()) })
-	box, err := servers.Sandbox(ctx, t.Name())
-	require.NoError(t, err)
-	_, err = migrations.Up(ctx, box.PostgresURL)
+	_, err = migrations.Up(t.Context(), box.PostgresURL)
 	require.NoError(t, err)
 	return servers, box
 }
