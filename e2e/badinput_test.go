@@ -74,6 +74,27 @@ func TestBadInputIsAnsweredWithAProblemThatNamesFieldAndRule(t *testing.T) {
 	}
 }
 
+func TestAnEventIsNotBlamedForWhatItMayLeaveOut(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for body, want := range map[string][]string{
+		`{"type":"Bad One","time":"now"}`:                {"body.time", "body.type", "body.user_id"},
+		`{"id":"m-1","type":"a","user_id":"u"}`:          {"body.time"},
+		`{"id":"m-1","type":"a","user_id":"u","time":1}`: {"body.time"},
+		`{"id":1,"type":"a","user_id":"u"}`:              {"body.id"},
+	} {
+		r := w.post(body)
+		require.Equal(t, http.StatusUnprocessableEntity, r.status, r.body)
+		var p problem
+		r.into(t, &p)
+		var got []string
+		for _, e := range p.Errors {
+			got = append(got, e.Location)
+		}
+		require.ElementsMatch(t, want, got, body)
+	}
+}
+
 func TestAnEncodingThatIsNotTakenIsRefusedNotMisread(t *testing.T) {
 	t.Parallel()
 	w := start(t)

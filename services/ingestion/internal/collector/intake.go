@@ -78,17 +78,17 @@ func take(payloads []string, source string, partitions int, now time.Time) *batc
 		result := &b.results[i]
 		result.Index = i
 		invalid := e.Parse(payload)
-		named := e.MessageID != "" || e.ID != (event.UUID{})
+		given := e.ID
 		complete(&e, source, now, &invalid)
 		invalid = e.Validate(now, invalid)
-		if e.ID != (event.UUID{}) && (named || invalid == nil) {
-			result.ID = e.ID.String()
-		}
 		if invalid != nil {
 			result.Status, result.Errors = "rejected", invalid
+			if given != (event.UUID{}) {
+				result.ID = given.String()
+			}
 			continue
 		}
-		result.Status = "accepted"
+		result.Status, result.ID = "accepted", e.ID.String()
 		b.accepted++
 		wire = e.AppendJSON(wire[:0])
 		b.messages = append(b.messages, publish.Message{Partition: event.Partition(e.Actor(), partitions), Payload: string(wire)})
@@ -108,15 +108,17 @@ func complete(e *event.Event, source string, now time.Time, invalid *event.Inval
 	if e.Time.IsZero() && !mentions(*invalid, "time") {
 		if given {
 			*invalid = append(*invalid, event.FieldError{Field: "time", Rule: "is required with an id: without it a retry would be another event"})
-			return
+		} else {
+			e.Time = now.UTC().Truncate(time.Microsecond)
 		}
-		e.Time = now.UTC().Truncate(time.Microsecond)
 	}
 	switch {
-	case mentions(*invalid, "id") || e.Time.IsZero():
+	case e.ID != (event.UUID{}) || mentions(*invalid, "id"):
+	case e.Time.IsZero(): // rejected for its time, and not for its id as well
+		e.ID = event.NewID(now)
 	case e.MessageID != "":
 		e.ID = event.DeriveID(e.Time, e.Source, e.MessageID)
-	case !given:
+	default:
 		e.ID = event.NewID(e.Time)
 	}
 }
