@@ -42,11 +42,11 @@ func runVerify(ctx context.Context, c Config, args []string, stdout io.Writer) e
 		found := 0
 		err := audit.Verify(ctx, pool, span, func(d audit.Difference) {
 			if found++; found == 1 {
-				fmt.Fprintln(table, "GRAIN\tBUCKET\tDIMENSION\tTYPE\tVALUE\tRAW EVENTS\tROLLUP EVENTS\tRAW SUM\tROLLUP SUM")
+				fmt.Fprintln(table, "GRAIN\tBUCKET\tDIMENSION\tTYPE\tVALUE\tRAW ROWS\tROLLUPS")
 			}
 			if found <= mostShown {
-				fmt.Fprintf(table, "%s\t%s\t%v\t%s\t%q\t%d\t%d\t%s\t%s\n", d.Grain, d.Bucket.Format(time.RFC3339), d.Key.Dimension,
-					d.Key.Type, d.Key.Value, d.Raw.Events, d.Rolled.Events, d.Raw.Sum, d.Rolled.Sum)
+				fmt.Fprintf(table, "%s\t%s\t%v\t%s\t%q\t%v\t%v\n", d.Grain, d.Bucket.Format(time.RFC3339), d.Key.Dimension,
+					d.Key.Type, d.Key.Value, d.Raw, d.Rolled)
 			}
 		})
 		if err := errors.Join(err, table.Flush()); err != nil {
@@ -130,6 +130,7 @@ func spanFault(err error) error {
 }
 
 func withPool(ctx context.Context, c Config, act func(*pgxpool.Pool) error) error {
+	c.Postgres.PoolSize = max(c.Postgres.PoolSize, 4) // rebuilding takes three connections
 	pool, err := pgpool.New(ctx, c.Postgres, "consumer")
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func TestVerifyPrintsDifferencesAndFailsAndRebuildMendsThem(t *testing.T) {
 	out, err = command(t, box.PostgresURL, "verify", span...)
 	require.ErrorIs(t, err, ErrRollupsDiffer)
 	require.ErrorContains(t, err, "3 buckets")
-	require.Regexp(t, `minute +2026-03-14T12:00:00Z +all +click +"" +20 +21 +0 +0\n`, out)
+	require.Regexp(t, `minute +2026-03-14T12:00:00Z +all +click +"" +20 events, value 0 +21 events, value 0\n`, out)
 
 	out, err = command(t, box.PostgresURL, "rebuild", span...)
 	require.NoError(t, err)

@@ -31,7 +31,10 @@ func write(t *testing.T, pool *pgxpool.Pool, lo, hi int, folded bool) {
 	_, err := (&store.Store{Pool: pool, Timeout: 20 * time.Second}).Write(t.Context(), b)
 	require.NoError(t, err)
 	if folded {
-		_, err := fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry()).Fold(t.Context())
+		f := fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry())
+		_, err := f.Fold(t.Context())
+		require.NoError(t, err)
+		_, err = f.FoldUsers(t.Context())
 		require.NoError(t, err)
 	}
 }
@@ -53,6 +56,11 @@ var faults = map[string]string{
 	"a bucket too many":       `INSERT INTO rollup_hour SELECT bucket + interval '3 hours', dimension, key_id, 5, 7 FROM rollup_hour LIMIT 3`,
 	"an unknown key":          `INSERT INTO rollup_minute VALUES ('2026-03-14 12:00Z', 3, 999999, 1, 0)`,
 	"a key is missing":        `DELETE FROM rollup_keys WHERE dimension = 7`,
+	"users are missing":       `DELETE FROM users_hour WHERE dimension = 1`,
+	"a user too many":         `UPDATE users_day SET users = users || '\xcafebabe'::bytea`,
+	"a stranger in the log":   `INSERT INTO rollup_user_deltas SELECT minute, key_id, dimension, '\x01cafebabe' FROM rollup_user_deltas LIMIT 1`,
+	"the users' log is lost":  `TRUNCATE rollup_user_deltas`,
+	"users without events":    `INSERT INTO users_hour SELECT bucket + interval '3 hours', dimension, key_id, users FROM users_hour LIMIT 3`,
 }
 
 func TestVerifySeesEveryFaultAndRebuildMendsIt(t *testing.T) {
@@ -131,6 +139,9 @@ func TestRebuildMendsWhileEventsFlow(t *testing.T) {
 	others.Go(func() error {
 		for !done.Load() {
 			if _, err := f.Fold(t.Context()); err != nil {
+				return err
+			}
+			if _, err := f.FoldUsers(t.Context()); err != nil {
 				return err
 			}
 		}

@@ -64,9 +64,13 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, s Span, erase bool) (corre
 		return 0, ErrSpanDays
 	}
 	for part := range s.days() {
+		// Keys first, and for all to see: the users are compared in other transactions.
+		if _, err := pool.Exec(ctx, insertMissingKeys, part.From, part.To); err != nil {
+			return corrected, fmt.Errorf("insert rollup keys: %w", err)
+		}
 		var n int64
 		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			n, err = rebuildDay(ctx, tx, part, erase)
+			n, err = rebuildDay(ctx, pool, tx, part, erase)
 			return err
 		})
 		if err != nil {
@@ -77,11 +81,13 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, s Span, erase bool) (corre
 	return corrected, nil
 }
 
-func rebuildDay(ctx context.Context, tx pgx.Tx, s Span, erase bool) (corrected int64, err error) {
+func rebuildDay(ctx context.Context, pool *pgxpool.Pool, tx pgx.Tx, s Span, erase bool) (corrected int64, err error) {
 	// 1. Whoever folds, and another rebuild, wait: the rollups have one writer at a
 	// time. Read committed, so that what follows sees what was committed meanwhile.
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(fold.LockKey)); err != nil {
-		return 0, err
+	for _, lock := range []int64{fold.LockKey, fold.UsersLockKey} {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lock); err != nil {
+			return 0, err
+		}
 	}
 	// 2. Never mistake what retention removed for what never was.
 	if !erase {
@@ -97,9 +103,6 @@ func rebuildDay(ctx context.Context, tx pgx.Tx, s Span, erase bool) (corrected i
 		}
 	}
 	// 3. Correct.
-	if _, err := tx.Exec(ctx, insertMissingKeys, s.From, s.To); err != nil {
-		return 0, fmt.Errorf("insert rollup keys: %w", err)
-	}
 	if err := tx.QueryRow(ctx, correct, s.From, s.To, true).Scan(&corrected); err != nil {
 		return 0, fmt.Errorf("correct rollups: %w", err)
 	}
@@ -110,5 +113,10 @@ func rebuildDay(ctx context.Context, tx pgx.Tx, s Span, erase bool) (corrected i
 			return 0, fmt.Errorf("tidy %s: %w", table, err)
 		}
 	}
-	return corrected, nil
+	// 5. The users: first what the log holds, else it would bring back what is wrong.
+	if err := fold.Users(ctx, tx); err != nil {
+		return 0, err
+	}
+	users, err := rebuildUsers(ctx, pool, tx, s)
+	return corrected + users, err
 }

@@ -13,13 +13,14 @@ import (
 	"weir/services/shared/rollup"
 )
 
-// Difference is one bucket of one key that does not hold what its rows give.
+// Difference is one bucket of one key that does not hold what its rows give: other
+// counts, or other users.
 type Difference struct {
 	Grain  string // minute, hour or day
 	Bucket time.Time
 	Key    rollup.Key // Type is "" when the database does not know the key
-	Raw    Tally
-	Rolled Tally // rollup and log together
+	Raw    fmt.Stringer
+	Rolled fmt.Stringer // rollup and log together
 }
 
 // Tally is a count and an exact sum.
@@ -27,6 +28,13 @@ type Tally struct {
 	Events int64
 	Sum    string // decimal
 }
+
+func (t Tally) String() string { return fmt.Sprintf("%d events, value %s", t.Events, t.Sum) }
+
+// Users is how many users a set has. Two sets with as many users may differ.
+type Users int64
+
+func (u Users) String() string { return fmt.Sprintf("%d users", int64(u)) }
 
 var verify = `WITH ` + differences + `
 SELECT d.grain, d.bucket, d.dimension, coalesce(d.type, k.type, ''), coalesce(d.value, k.value, ''),
@@ -49,17 +57,12 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, s Span, found func(Differen
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, snapshot, func(tx pgx.Tx) error {
 		for part := range s.days() { // bounds the memory that the counting takes
-			rows, err := tx.Query(ctx, verify, part.From, part.To, part.whole(day))
-			if err != nil {
+			if err := verifyCounts(ctx, tx, part, found); err != nil {
 				return err
 			}
-			var d Difference
-			_, err = pgx.ForEachRow(rows, []any{
-				&d.Grain, &d.Bucket, &d.Key.Dimension, &d.Key.Type, &d.Key.Value,
-				&d.Raw.Events, &d.Raw.Sum, &d.Rolled.Events, &d.Rolled.Sum,
-			}, func() error {
-				d.Bucket = d.Bucket.UTC()
-				found(d)
+			err := compareUsers(ctx, pool, tx, part, func(k keyed, p place, b *sides) error {
+				found(Difference{grains[p.grain].name, p.bucket, rollup.Key{Dimension: k.dimension, Type: k.typ, Value: k.value},
+					Users(b.raw.Count()), Users(b.rolled.Count())})
 				return nil
 			})
 			if err != nil {
@@ -72,4 +75,21 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, s Span, found func(Differen
 		return fmt.Errorf("compare rollups with raw rows: %w", err)
 	}
 	return nil
+}
+
+func verifyCounts(ctx context.Context, tx pgx.Tx, part Span, found func(Difference)) error {
+	rows, err := tx.Query(ctx, verify, part.From, part.To, part.whole(day))
+	if err != nil {
+		return err
+	}
+	var d Difference
+	var raw, rolled Tally
+	_, err = pgx.ForEachRow(rows, []any{
+		&d.Grain, &d.Bucket, &d.Key.Dimension, &d.Key.Type, &d.Key.Value, &raw.Events, &raw.Sum, &rolled.Events, &rolled.Sum,
+	}, func() error {
+		d.Bucket, d.Raw, d.Rolled = d.Bucket.UTC(), raw, rolled
+		found(d)
+		return nil
+	})
+	return err
 }

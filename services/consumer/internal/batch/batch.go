@@ -105,7 +105,6 @@ func (b *Batch) Decode(now time.Time) {
 			b.Deltas.Add(&e)
 		}
 	}
-	b.Deltas.Seal()
 }
 
 func parse(e *event.Event, entry *stream.Entry, now time.Time) event.Invalid {
@@ -122,16 +121,17 @@ func (b *Batch) Entry(r Row) (key string, entry stream.Entry) {
 }
 
 // Recount makes the deltas anew from the rows really inserted, given by their
-// index. The keys' numbers stay known.
+// index. The keys' numbers stay known; who was logged does not, as an attempt that
+// failed may have been the one to log it.
 func (b *Batch) Recount(inserted []int) {
 	b.Deltas.clear()
+	*b.Deltas.logged = seen{}
 	var e event.Event
 	for _, i := range inserted {
 		_, entry := b.Entry(b.Rows[i])
 		_ = parse(&e, &entry, b.now) // valid: it became a row
 		b.Deltas.Add(&e)
 	}
-	b.Deltas.Seal()
 }
 
 // Copy returns rows lo to hi in COPY's binary format, as parts to be sent one

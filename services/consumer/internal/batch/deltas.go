@@ -3,27 +3,31 @@ package batch
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"weir/services/shared/event"
 	"weir/services/shared/rollup"
+	"weir/services/shared/unique"
 )
 
 // maxKeys bounds the memory of one writer's counters: about 200 bytes each. Past it
 // all are forgotten, and the busy ones come back with the next batch.
 const maxKeys = 50_000
 
-// Deltas counts a batch's events by rollup key and minute.
+// Deltas counts a batch's events by rollup key and minute, and lists their users.
 //
 // A key's counter lives on from batch to batch, with the number that the database
 // knows it by, so that an event costs one look-up per dimension and a batch resolves
-// only keys it has never seen. A counter holds one minute at a time: events come
-// nearly in order, and the delta log may hold several lines for one key and minute.
+// only keys it has never seen. A counter counts into one line, of one minute, at a
+// time: events come nearly in order, and the delta log may hold several lines for one
+// key and minute.
 type Deltas struct {
-	lines    []line
-	counters map[key]*counter
-	touched  []*counter // those that count something in this batch
-	types    map[string]uint32
-	names    []string
+	lines     []line
+	sightings []sighting
+	logged    *seen
+	counters  map[key]*counter
+	types     map[string]uint32
+	names     []string
 }
 
 type key struct {
@@ -34,21 +38,27 @@ type key struct {
 
 type counter struct {
 	key    key
-	id     int32 // rollup_keys.id; 0 while unknown
-	minute int32
-	events int64
-	value  int64
+	number uint32 // among this writer's counters
+	id     int32  // rollup_keys.id; 0 while unknown
+	line   int32  // index of its newest line in the batch, plus one; 0 without
 }
 
 type line struct {
 	counter *counter
 	minute  int32
+	users   int32 // sightings of this line
 	events  int64
 	value   int64
 }
 
+// sighting is a user who is to be logged with a line.
+type sighting struct {
+	line int32
+	user uint32 // its hash
+}
+
 func newDeltas() *Deltas {
-	return &Deltas{counters: map[key]*counter{}, types: map[string]uint32{}}
+	return &Deltas{logged: new(seen), counters: map[key]*counter{}, types: map[string]uint32{}}
 }
 
 // Reset forgets the counts, and the keys too when they have become too many.
@@ -61,16 +71,26 @@ func (d *Deltas) Reset() {
 
 // clear forgets the counts only.
 func (d *Deltas) clear() {
-	for _, c := range d.touched {
-		c.events, c.value = 0, 0
+	for i := range d.lines {
+		d.lines[i].counter.line = 0
 	}
 	clear(d.lines)
-	d.lines, d.touched = d.lines[:0], d.touched[:0]
+	d.lines, d.sightings = d.lines[:0], d.sightings[:0]
+}
+
+// Forget gives up what the database was known to hold: the keys' numbers, and who was
+// logged. After an outage it may be another database, or an older state of it.
+func (d *Deltas) Forget() {
+	for _, c := range d.counters {
+		c.id = 0
+	}
+	*d.logged = seen{}
 }
 
 // Add counts one event.
 func (d *Deltas) Add(e *event.Event) {
 	minute := int32(e.Time.Unix() / 60)
+	user := unique.Hash(e.Actor())
 	typ, ok := d.types[e.Type]
 	if !ok {
 		name := clone(e.Type)
@@ -78,49 +98,43 @@ func (d *Deltas) Add(e *event.Event) {
 		d.types[name] = typ
 		d.names = append(d.names, name)
 	}
-	d.count(key{rollup.All, typ, ""}, minute, e.Value)
+	d.count(key{rollup.All, typ, ""}, minute, e.Value, user)
 	for i := rollup.Path; int(i) < rollup.Dimensions; i++ {
 		if value := i.Of(e); value != "" {
-			d.count(key{i, typ, value}, minute, e.Value)
+			d.count(key{i, typ, value}, minute, e.Value, user)
 		}
 	}
 }
 
-func (d *Deltas) count(k key, minute int32, value int64) {
+func (d *Deltas) count(k key, minute int32, value int64, user uint32) {
 	c := d.counters[k]
 	if c == nil {
 		k.value = clone(k.value) // the payload must not live on in the key
-		c = &counter{key: k}
+		c = &counter{key: k, number: uint32(len(d.counters))}
 		d.counters[k] = c
 	}
-	switch {
-	case c.events == 0:
-		c.minute = minute
-		d.touched = append(d.touched, c)
-	case c.minute != minute || overflows(c.value, value):
-		d.lines = append(d.lines, line{c, c.minute, c.events, c.value})
-		c.minute, c.events, c.value = minute, 0, 0
+	var l *line
+	if c.line > 0 {
+		l = &d.lines[c.line-1]
 	}
-	c.events++
-	c.value += value
+	if l == nil || l.minute != minute || overflows(l.value, value) {
+		d.lines = append(d.lines, line{counter: c, minute: minute})
+		c.line = int32(len(d.lines))
+		l = &d.lines[c.line-1]
+	}
+	l.events++
+	l.value += value
+	if d.logged.add(c.number, minute, user) {
+		d.sightings = append(d.sightings, sighting{c.line - 1, user})
+		l.users++
+	}
 }
 
 func overflows(a, b int64) bool { return b > 0 && a > math.MaxInt64-b || b < 0 && a < math.MinInt64-b }
 
 func clone(s string) string { return string([]byte(s)) }
 
-// Seal ends the counting: what the counters hold becomes lines.
-func (d *Deltas) Seal() {
-	for _, c := range d.touched {
-		if c.events > 0 {
-			d.lines = append(d.lines, line{c, c.minute, c.events, c.value})
-			c.events, c.value = 0, 0
-		}
-	}
-	d.touched = d.touched[:0]
-}
-
-// Unresolved lists the sealed keys whose number is not known.
+// Unresolved lists the keys of the lines whose number is not known.
 func (d *Deltas) Unresolved() (keys []rollup.Key) {
 	asked := map[*counter]bool{}
 	for i := range d.lines {
@@ -145,10 +159,10 @@ func (d *Deltas) name(k key) rollup.Key {
 	return rollup.Key{Dimension: k.dimension, Type: d.names[k.typ], Value: k.value}
 }
 
-// Len is the number of sealed lines.
+// Len is the number of lines.
 func (d *Deltas) Len() int { return len(d.lines) }
 
-// List returns the sealed lines in words, for the live feed.
+// List returns the lines in words, for the live feed.
 func (d *Deltas) List() []rollup.Delta {
 	list := make([]rollup.Delta, len(d.lines))
 	for i, l := range d.lines {
@@ -160,7 +174,7 @@ func (d *Deltas) List() []rollup.Delta {
 // DeltaColumns are the columns of rollup_deltas that AppendCopy fills, in order.
 const DeltaColumns = "minute, key_id, events, dimension, value"
 
-// AppendCopy appends the sealed lines in COPY's binary format.
+// AppendCopy appends the lines in COPY's binary format.
 func (d *Deltas) AppendCopy(dst []byte) []byte {
 	dst = append(dst, copyHeader...)
 	for i := range d.lines {
@@ -178,3 +192,38 @@ func (d *Deltas) AppendCopy(dst []byte) []byte {
 	}
 	return append(dst, copyTrailer...)
 }
+
+// UserColumns are the columns of rollup_user_deltas that AppendUsersCopy fills, in
+// order.
+const UserColumns = "minute, key_id, dimension, users"
+
+// AppendUsersCopy appends the lines' users, as sets, in COPY's binary format. Lines
+// whose users have all been logged before are left out.
+func (d *Deltas) AppendUsersCopy(dst []byte) []byte {
+	dst = append(dst, copyHeader...)
+	at := make([]int, len(d.lines)) // where a line's next user goes
+	for i := range d.lines {
+		l := &d.lines[i]
+		if l.users == 0 {
+			continue
+		}
+		dst = append(dst, 0, 4, 0, 0, 0, 4)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(l.minute))
+		dst = append(dst, 0, 0, 0, 4)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(l.counter.id))
+		dst = append(dst, 0, 0, 0, 2)
+		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.dimension))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(1+4*l.users))
+		dst = unique.AppendHeader(dst)
+		at[i] = len(dst)
+		dst = slices.Grow(dst, int(4*l.users))[:len(dst)+int(4*l.users)]
+	}
+	for _, s := range d.sightings {
+		binary.BigEndian.PutUint32(dst[at[s.line]:], s.user)
+		at[s.line] += 4
+	}
+	return append(dst, copyTrailer...)
+}
+
+// Users is how many users AppendUsersCopy logs, counted once for each line.
+func (d *Deltas) Users() int { return len(d.sightings) }

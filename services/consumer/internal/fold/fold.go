@@ -1,4 +1,4 @@
-// Package fold moves the delta log into the rollups. Batches only append to the
+// Package fold moves the logs of deltas into the rollups. Batches only append to the
 // log, which is cheap and never makes two consumers wait for each other; one
 // consumer at a time folds it, so the rollups have a single writer.
 package fold
@@ -12,12 +12,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"weir/services/shared/retry"
 )
 
-// LockKey is the advisory lock of whoever writes to the rollups: "weirfold" in ASCII.
-const LockKey = 0x77656972666f6c64
+// Advisory locks of whoever writes to the rollups: "weirfold" in ASCII for the counts,
+// "weiruser" for the users. Who needs both takes the counts' first.
+const (
+	LockKey      = 0x77656972666f6c64
+	UsersLockKey = 0x7765697275736572
+)
 
 // most bounds one fold's transaction: about two seconds of work at worst.
 const most = 300_000
@@ -68,68 +73,82 @@ type Folder struct {
 	Every time.Duration
 	Log   *slog.Logger
 
-	seconds prometheus.Histogram
-	lines   prometheus.Counter
+	seconds *prometheus.HistogramVec
+	lines   *prometheus.CounterVec
 }
 
 // New returns a Folder whose metrics are in registry.
 func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry prometheus.Registerer) *Folder {
 	f := &Folder{
 		Pool: pool, Every: every, Log: log,
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "weir_consumer_fold_duration_seconds", Help: "Time that one fold of the delta log took.",
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_consumer_fold_duration_seconds", Help: "Time that one fold of a log took: counts or users.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1,
-		}),
-		lines: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_consumer_folded_deltas_total", Help: "Lines of the delta log that were folded into the rollups.",
-		}),
+		}, []string{"log"}),
+		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_consumer_folded_deltas_total", Help: "Lines of a log, counts or users, that were folded into the rollups.",
+		}, []string{"log"}),
 	}
 	registry.MustRegister(f.seconds, f.lines)
 	return f
 }
 
-// Run folds until ctx ends; it returns nil then. Errors are waited out: what is not
-// folded stays in the log, where readers see it.
+// Run folds both logs until ctx ends; it returns nil then. Errors are waited out: what
+// is not folded stays in the log, where readers see it.
 func (f *Folder) Run(ctx context.Context) error {
+	var both errgroup.Group
+	both.Go(func() error { f.run(ctx, "counts", f.Fold, most); return nil })
+	both.Go(func() error { f.run(ctx, "users", f.FoldUsers, mostUsers); return nil })
+	return both.Wait()
+}
+
+func (f *Folder) run(ctx context.Context, log string, fold func(context.Context) (int64, error), most int64) {
 	wait := retry.Backoff()
 	pause := f.Every
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(pause):
 		}
 		start := time.Now()
-		n, err := f.Fold(ctx)
+		n, err := fold(ctx)
+		took := time.Since(start)
+		if n > 0 {
+			f.seconds.WithLabelValues(log).Observe(took.Seconds())
+			f.lines.WithLabelValues(log).Add(float64(n))
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
-			f.Log.Warn("Folding the rollups failed, trying again.", "error", err)
+			f.Log.Warn("Folding the rollups failed, trying again.", "log", log, "error", err)
 			pause = max(f.Every, wait.NextBackOff())
 		case n == most:
 			pause = 0 // there is more
 		default:
 			wait.Reset()
-			pause = max(f.Every, min(restful*time.Since(start), longest))
+			pause = max(f.Every, min(restful*took, longest))
 		}
 	}
 }
 
-// Fold folds once, unless another consumer is at it, and returns how many lines.
+// Fold folds the log of counts once, unless another consumer is at it, and returns how
+// many lines.
 func (f *Folder) Fold(ctx context.Context) (lines int64, err error) {
-	start := time.Now()
-	err = pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
-		var mine bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(LockKey)).Scan(&mine); err != nil || !mine {
-			return err
-		}
-		return tx.QueryRow(ctx, foldOnce, most).Scan(&lines)
-	})
+	err = f.alone(ctx, LockKey, func(tx pgx.Tx) error { return tx.QueryRow(ctx, foldOnce, most).Scan(&lines) })
 	if err != nil {
 		return 0, fmt.Errorf("fold: %w", err)
 	}
-	if lines > 0 {
-		f.seconds.Observe(time.Since(start).Seconds())
-		f.lines.Add(float64(lines))
-	}
 	return lines, nil
+}
+
+// alone runs work in a transaction that holds a lock, or does nothing when another
+// holds it.
+func (f *Folder) alone(ctx context.Context, lock int64, work func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
+		var mine bool
+		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, lock).Scan(&mine); err != nil || !mine {
+			return err
+		}
+		return work(tx)
+	})
 }

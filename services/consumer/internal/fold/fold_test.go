@@ -62,6 +62,9 @@ func TestRollupsEqualRawAtEveryInstant(t *testing.T) {
 					return err
 				}
 				folded.Add(n)
+				if _, err := f.FoldUsers(t.Context()); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
@@ -78,6 +81,9 @@ func TestRollupsEqualRawAtEveryInstant(t *testing.T) {
 	n, err := folder().Fold(t.Context())
 	require.NoError(t, err)
 	require.Positive(t, folded.Load()+n)
+	_, err = folder().FoldUsers(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM rollup_user_deltas`))
 	require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM rollup_deltas`))
 	fixture.RollupsEqualRaw(t, pool)
 	require.Equal(t, fixture.Number(t, pool, `SELECT count(*) FROM events`),
@@ -112,7 +118,7 @@ func TestAFolderThatStopsLeavesTheLogToReadersAndToTheNext(t *testing.T) {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- f.Run(ctx) }()
-	require.Eventually(t, func() bool { return fixture.Number(t, pool, `SELECT count(*) FROM rollup_deltas`) == 0 },
+	require.Eventually(t, func() bool { return fixture.Number(t, pool, `SELECT (SELECT count(*) FROM rollup_deltas) + (SELECT count(*) FROM rollup_user_deltas)`) == 0 },
 		fixture.Patience, 5*time.Millisecond)
 	cancel()
 	require.NoError(t, <-stopped)

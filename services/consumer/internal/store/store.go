@@ -39,6 +39,15 @@ type Result struct {
 func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	r, err := s.write(ctx, b)
+	if err != nil {
+		b.Suspect = true
+		b.Deltas.Forget()
+	}
+	return r, err
+}
+
+func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 	// First, while no transaction holds a connection: writers that each held one and
 	// waited for a second could use up the pool and wait for ever.
 	if err := s.resolve(ctx, b.Deltas); err != nil {
@@ -46,12 +55,8 @@ func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
 	}
 	if !b.Suspect {
 		r, err := s.optimistic(ctx, b)
-		if err == nil {
-			return r, nil
-		}
-		b.Suspect = true
-		if Classify(err) == Outage {
-			return Result{}, err
+		if err == nil || Classify(err) == Outage {
+			return r, err
 		}
 	}
 	return s.careful(ctx, b)
@@ -78,6 +83,11 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 	if b.Deltas.Len() > 0 {
 		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}); err != nil {
 			return 0, fmt.Errorf("copy deltas: %w", err)
+		}
+	}
+	if b.Deltas.Users() > 0 {
+		if err := copyIn(ctx, tx, "rollup_user_deltas", batch.UserColumns, [][]byte{b.Deltas.AppendUsersCopy(nil)}); err != nil {
+			return 0, fmt.Errorf("copy users: %w", err)
 		}
 	}
 	err = tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)

@@ -1,0 +1,140 @@
+// Package unique counts distinct users. A set keeps the hashes of its users while they
+// are few, and becomes a HyperLogLog sketch when they are many; both can be merged, in
+// any order and any number of times, so a user who is added twice counts once.
+//
+// Up to 16,384 users the count is exact but for collisions of 32-bit hashes, 0.2% of
+// the users at worst. Beyond, the standard error is 1.04/√65536 = 0.41% (Flajolet et
+// al., HyperLogLog, 2007): 98 of 100 counts are within 1%.
+//
+// A set depends on nothing but who is in it, so two sets of the same users have the
+// same bytes, however they came about.
+package unique
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/axiomhq/hyperloglog"
+	"github.com/cespare/xxhash/v2"
+)
+
+const (
+	// few is how many hashes a set keeps as they are: what takes as much room as a sketch.
+	few = 1 << 14
+
+	// listed is the first byte of an encoded list of hashes. A sketch begins with its
+	// library's version number, which is 2 or more.
+	listed = 1
+)
+
+// ErrEncoding is returned for bytes that are not a set.
+var ErrEncoding = errors.New("not an encoded set of users")
+
+// Hash is what a set keeps of a user: the first half of XXH64, the same on every
+// machine and for ever, because sets are stored.
+func Hash(actor string) uint32 { return uint32(xxhash.Sum64String(actor) >> 32) }
+
+// Set is a set of users. The zero value is empty.
+type Set struct {
+	hashes []uint32 // with doubles until tidied; nil once there is a sketch
+	sketch *hyperloglog.Sketch
+}
+
+// Add adds a user by its hash.
+func (s *Set) Add(hash uint32) {
+	if s.sketch != nil {
+		s.sketch.InsertHash(stretch(hash))
+		return
+	}
+	if s.hashes = append(s.hashes, hash); len(s.hashes) >= 4*few {
+		s.tidy()
+	}
+}
+
+// Merge adds the users of an encoded set. The error is ErrEncoding, and then the set is
+// as it was.
+func (s *Set) Merge(encoded []byte) error {
+	if len(encoded) == 0 {
+		return ErrEncoding
+	}
+	if encoded[0] != listed {
+		var other hyperloglog.Sketch
+		if err := other.UnmarshalBinary(encoded); err != nil {
+			return fmt.Errorf("%w: %w", ErrEncoding, err)
+		}
+		s.become()
+		if err := s.sketch.Merge(&other); err != nil {
+			return fmt.Errorf("%w: %w", ErrEncoding, err)
+		}
+		return nil
+	}
+	if len(encoded)%4 != 1 {
+		return ErrEncoding
+	}
+	for list := encoded[1:]; len(list) > 0; list = list[4:] {
+		s.Add(binary.BigEndian.Uint32(list))
+	}
+	return nil
+}
+
+// Count returns how many users are in the set; see the package for how exactly.
+func (s *Set) Count() int64 {
+	if s.tidy(); s.sketch != nil {
+		return int64(s.sketch.Estimate())
+	}
+	return int64(len(s.hashes))
+}
+
+// AppendBinary appends the encoded set: a byte 1 and the hashes in ascending order,
+// four bytes each, the highest first; or a sketch. It returns no error; the signature
+// is encoding.BinaryAppender's.
+func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
+	if s.tidy(); s.sketch != nil {
+		return s.sketch.AppendBinary(dst)
+	}
+	dst = AppendHeader(dst)
+	for _, h := range s.hashes {
+		dst = binary.BigEndian.AppendUint32(dst, h)
+	}
+	return dst, nil
+}
+
+// AppendHeader begins an encoded set that is written by hand: any number of hashes
+// follow, in any order.
+func AppendHeader(dst []byte) []byte { return append(dst, listed) }
+
+// tidy removes doubles, and makes a sketch of what is more than few.
+func (s *Set) tidy() {
+	slices.Sort(s.hashes)
+	if s.hashes = slices.Compact(s.hashes); len(s.hashes) > few {
+		s.become()
+	}
+}
+
+// become makes the set a sketch.
+func (s *Set) become() {
+	if s.sketch != nil {
+		return
+	}
+	s.sketch = hyperloglog.New16NoSparse()
+	for _, h := range s.hashes {
+		s.sketch.InsertHash(stretch(h))
+	}
+	s.hashes = nil
+}
+
+// stretch makes the 64 bits that a sketch wants. It looks at the first 16 for a
+// register's number and at those after for leading zeros, so the hash goes first, and
+// its own scrambled bits (the finalizer of MurmurHash3) after it: only when its last
+// 16 bits are all zero are they looked at.
+func stretch(hash uint32) uint64 {
+	h := hash
+	h ^= h >> 16
+	h *= 0x85ebca6b
+	h ^= h >> 13
+	h *= 0xc2b2ae35
+	h ^= h >> 16
+	return uint64(hash)<<32 | uint64(h)
+}
