@@ -118,7 +118,9 @@ func TestAFolderThatStopsLeavesTheLogToReadersAndToTheNext(t *testing.T) {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- f.Run(ctx) }()
-	require.Eventually(t, func() bool { return fixture.Number(t, pool, `SELECT (SELECT count(*) FROM rollup_deltas) + (SELECT count(*) FROM rollup_user_deltas)`) == 0 },
+	require.Eventually(t, func() bool {
+		return fixture.Number(t, pool, `SELECT (SELECT count(*) FROM rollup_deltas) + (SELECT count(*) FROM rollup_user_deltas)`) == 0
+	},
 		fixture.Patience, 5*time.Millisecond)
 	cancel()
 	require.NoError(t, <-stopped)

@@ -147,19 +147,15 @@ func (p *Pipeline) warnOfDead(n int64) {
 func (p *Pipeline) acknowledge(ctx context.Context, b *batch.Batch) {
 	wait := retry.Backoff()
 	for _, c := range b.Chunks {
-		ids := make([]string, len(c.Entries))
-		for i := range c.Entries {
-			ids[i] = c.Entries[i].ID
-		}
 		for {
-			err := c.Group.Ack(ctx, ids)
+			err := c.Group.Ack(ctx, c.Marks)
 			if err == nil {
 				break
 			}
 			if ctx.Err() != nil {
 				return
 			}
-			p.Log.Warn("Acknowledging failed, trying again.", "entries", len(ids), "error", err)
+			p.Log.Warn("Acknowledging failed, trying again.", "entries", len(c.Entries), "error", err)
 			select {
 			case <-ctx.Done():
 				return

@@ -13,7 +13,9 @@ import (
 
 const insertDead = `
 INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
+SELECT DISTINCT ON (stream, stream_id) * -- two chunks of a batch may overlap
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
+    AS dead (stream, stream_id, payload, stage, reason, attempts, arrived_at)
 ON CONFLICT (stream, stream_id) DO UPDATE SET attempts = dead_letters.attempts + 1`
 
 func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) error {

@@ -34,15 +34,15 @@ func (g Group) Backlog(ctx context.Context) (Backlog, error) {
 		if info.Name != g.Name {
 			continue
 		}
-		b.Pending = info.Pending
+		oldest, pending, err := g.pending(ctx, info)
+		if err != nil {
+			return Backlog{}, err
+		}
+		b.Pending = pending
 		// Redis does not know the lag once an undelivered entry was deleted; then the
 		// length, which is kept small by trimming, is the best upper bound.
 		if info.Lag >= 0 && (info.Lag > 0 || info.LastDeliveredID != "0-0" || length == 0) {
-			b.Events = info.Lag + info.Pending
-		}
-		oldest, err := g.oldest(ctx, info)
-		if err != nil {
-			return Backlog{}, err
+			b.Events = info.Lag + pending
 		}
 		if ms := idTime(oldest); ms > 0 {
 			b.Age = max(0, time.Since(time.UnixMilli(ms)))
@@ -51,23 +51,32 @@ func (g Group) Backlog(ctx context.Context) (Backlog, error) {
 	return b, nil
 }
 
-// oldest returns the id of the oldest entry that is not acknowledged, or "".
-func (g Group) oldest(ctx context.Context, info redis.XInfoGroup) (string, error) {
+// pending returns the id of the oldest entry that is not acknowledged, or "", and how
+// many are pending. Marks beyond a page count as one entry each: the page alone stands
+// for millions.
+func (g Group) pending(ctx context.Context, info redis.XInfoGroup) (oldest string, n int64, err error) {
 	if info.Pending > 0 {
-		p, err := g.Client.XPending(ctx, g.Key, info.Name).Result()
+		const page = 1000
+		list, err := g.Client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: g.Key, Group: g.Name, Start: "-", End: "+", Count: page}).Result()
 		if err != nil {
-			return "", fmt.Errorf("read pending: %w", err)
+			return "", 0, fmt.Errorf("list pending: %w", err)
 		}
-		return p.Lower, nil
+		n = max(0, info.Pending-int64(len(list)))
+		for _, e := range list {
+			n += min(max(1, e.RetryCount), mostOfMark)
+		}
+		if len(list) > 0 {
+			return list[0].ID, n, nil
+		}
 	}
 	next, err := g.Client.XRangeN(ctx, g.Key, "("+info.LastDeliveredID, "+", 1).Result()
 	if err != nil {
-		return "", fmt.Errorf("read oldest: %w", err)
+		return "", 0, fmt.Errorf("read oldest: %w", err)
 	}
 	if len(next) == 0 {
-		return "", nil
+		return "", n, nil
 	}
-	return next[0].ID, nil
+	return next[0].ID, n, nil
 }
 
 // Trim removes the entries that every group of the stream has acknowledged and

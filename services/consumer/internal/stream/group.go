@@ -4,6 +4,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,14 +36,22 @@ func (g Group) Ensure(ctx context.Context) error {
 	return nil
 }
 
-// noGroup reports whether err says that the group, or the stream, is gone.
-func noGroup(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOGROUP") }
+var errNoGroup = errors.New("NOGROUP")
+
+// absent turns what Redis says when the stream or the group is gone into errNoGroup.
+func absent(err error) error {
+	if strings.HasPrefix(err.Error(), "NOGROUP") || strings.Contains(err.Error(), "no such key") {
+		return errNoGroup
+	}
+	return err
+}
 
 // ackSize bounds the ids of one XACK, so that Redis is never busy with one command
 // for more than about a millisecond.
 const ackSize = 2000
 
-// Ack acknowledges entries. Ids that are not pending, or no longer, are ignored.
+// Ack acknowledges pending entries, and what they stand for as marks. Ids that are not
+// pending, or no longer, are ignored.
 func (g Group) Ack(ctx context.Context, ids []string) error {
 	_, err := g.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for len(ids) > 0 {
@@ -52,7 +61,7 @@ func (g Group) Ack(ctx context.Context, ids []string) error {
 		}
 		return nil
 	})
-	if err != nil && !noGroup(err) { // without the group there is nothing to acknowledge
+	if err != nil && !errors.Is(absent(err), errNoGroup) { // without the group there is nothing to acknowledge
 		return fmt.Errorf("acknowledge: %w", err)
 	}
 	return nil

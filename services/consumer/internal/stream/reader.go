@@ -14,10 +14,12 @@ import (
 	"weir/services/shared/retry"
 )
 
-// Chunk is what one read gave. The entries are pending until acknowledged.
+// Chunk is what one read gave. The entries are pending until its marks are
+// acknowledged.
 type Chunk struct {
 	Group   Group
 	Entries []Entry
+	Marks   []string
 
 	// Redelivered entries were given to a consumer before, perhaps this one, which
 	// may have stored them.
@@ -51,8 +53,9 @@ type Reader struct {
 // The order: first the entries that this consumer left pending when it last
 // stopped, then new ones, and now and then those that others left.
 func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
-	own := "0" // position in the consumer's own pending entries; "" when through
-	claim, claimFrom := time.Now().Add(r.ClaimEvery), "0-0"
+	own, ownDone := "", false // how far it is through its own pending entries
+	claim, claimFrom := time.Now().Add(r.ClaimEvery), ""
+	position := "" // of the group, as far as known
 	wait := retry.Backoff()
 	ensured := false
 	for {
@@ -66,24 +69,25 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 			if err = r.Group.Ensure(ctx); err == nil {
 				ensured = true
 			}
-		case own != "":
+		case !ownDone:
 			chunk, own, err = r.pending(ctx, own)
+			ownDone = err == nil && own == ""
 		case time.Now().After(claim):
 			chunk, claimFrom, err = r.claim(ctx, claimFrom)
-			if err == nil && claimFrom == "0-0" { // been through all
+			if err == nil && claimFrom == "" { // been through all
 				claim = time.Now().Add(r.ClaimEvery)
 			}
 		default:
-			chunk, err = r.fresh(ctx)
+			chunk, position, err = r.fresh(ctx, position)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if noGroup(err) {
+			if errors.Is(err, errNoGroup) {
 				// Flushed, or failed over to a replica that lacked it.
 				r.Log.Warn("The consumer group is gone, creating it again.", "stream", r.Group.Key, "group", r.Group.Name)
-				ensured, own = false, "0"
+				ensured, own, ownDone, position = false, "", false, ""
 			} else {
 				r.Log.Warn("Reading the stream failed, trying again.", "stream", r.Group.Key, "error", err)
 			}
@@ -104,76 +108,91 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 	}
 }
 
-// fresh reads entries that no consumer of the group has been given.
-func (r *Reader) fresh(ctx context.Context) (Chunk, error) {
-	messages, err := r.read(ctx, ">")
-	return Chunk{Group: r.Group, Entries: entries(messages)}, err
+// fresh reads and takes entries that no consumer of the group has been given, after
+// the group's position; "" means to ask for it. It returns the new position.
+func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, error) {
+	if position == "" {
+		var err error
+		if position, err = r.Group.position(ctx); err != nil {
+			return Chunk{}, "", err
+		}
+	}
+	list, err := r.read(ctx, position)
+	if err != nil || len(list) == 0 {
+		return Chunk{}, "", err // a quiet moment to see whether somebody moved the group
+	}
+	mine, now, err := r.Group.take(ctx, r.Consumer, position, list)
+	if err != nil || !mine {
+		return Chunk{}, now, err
+	}
+	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}}, now, nil
 }
 
-// pending reads this consumer's own pending entries after the id from, and returns
-// where to go on, "" at the end.
-func (r *Reader) pending(ctx context.Context, from string) (Chunk, string, error) {
-	messages, err := r.read(ctx, from)
-	if err != nil {
-		return Chunk{}, from, err
-	}
-	if err := r.lost(ctx, messages); err != nil {
-		return Chunk{}, from, err
-	}
-	next := ""
-	if len(messages) > 0 {
-		next = messages[len(messages)-1].ID
-		r.Log.Info("Going on with entries left pending by an earlier run.", "stream", r.Group.Key, "entries", len(messages))
-	}
-	return Chunk{Group: r.Group, Entries: entries(messages), Redelivered: true}, next, nil
-}
-
-func (r *Reader) read(ctx context.Context, from string) ([]redis.XMessage, error) {
-	streams, err := r.Group.Reading.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: r.Group.Name, Consumer: r.Consumer, Streams: []string{r.Group.Key, from}, Count: r.Count, Block: r.Block,
+func (r *Reader) read(ctx context.Context, position string) ([]Entry, error) {
+	streams, err := r.Group.Reading.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{r.Group.Key, position}, Count: r.Count, Block: r.Block,
 	}).Result()
 	var network *net.OpError
-	if errors.Is(err, redis.Nil) || from == ">" && errors.As(err, &network) && network.Op == "read" && network.Timeout() {
+	if errors.Is(err, redis.Nil) || errors.As(err, &network) && network.Op == "read" && network.Timeout() {
 		return nil, nil // nothing arrived
 	}
 	if err != nil || len(streams) == 0 {
 		return nil, err
 	}
-	return streams[0].Messages, nil
+	return entries(streams[0].Messages), nil
 }
 
-// claim takes over entries of consumers that gave no sign for ClaimIdle, looking
-// from an id on, and returns where to go on, "0-0" at the end.
-func (r *Reader) claim(ctx context.Context, from string) (Chunk, string, error) {
-	messages, next, deleted, err := r.Group.Client.XAutoClaimWithDeleted(ctx, &redis.XAutoClaimArgs{
-		Stream: r.Group.Key, Group: r.Group.Name, Consumer: r.Consumer, MinIdle: r.ClaimIdle, Start: from, Count: r.Count,
-	}).Result()
+// pending reads what this consumer itself left pending, after an id, and returns where
+// to go on, "" at the end.
+func (r *Reader) pending(ctx context.Context, after string) (Chunk, string, error) {
+	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Consumer: r.Consumer}, after, r.Count)
+	if err != nil || len(marks) == 0 {
+		return Chunk{}, next, err
+	}
+	list, there, anew, err := r.load(ctx, marks)
 	if err != nil {
-		return Chunk{}, from, fmt.Errorf("take over: %w", err)
+		return Chunk{}, after, err
 	}
-	if len(deleted) > 0 {
-		r.Log.Error("Pending entries were deleted from the stream before they were stored.", "stream", r.Group.Key, "ids", deleted)
-	}
-	if len(messages) > 0 {
-		r.Log.Info("Taking over entries that a consumer left.", "stream", r.Group.Key, "entries", len(messages))
-	}
-	return Chunk{Group: r.Group, Entries: entries(messages), Redelivered: true}, next, nil
+	r.Log.Info("Going on with entries left pending by an earlier run.", "stream", r.Group.Key, "entries", len(list))
+	return Chunk{Group: r.Group, Entries: list, Marks: append(there, anew...), Redelivered: true}, next, nil
 }
 
-// lost acknowledges pending entries that are no longer in the stream: somebody
-// deleted them, and nothing is left to store.
-func (r *Reader) lost(ctx context.Context, messages []redis.XMessage) error {
-	var ids []string
-	for _, m := range messages {
-		if m.Values == nil {
-			ids = append(ids, m.ID)
+// claim takes over what consumers hold that gave no sign for ClaimIdle, after an id,
+// and returns where to go on, "" at the end.
+func (r *Reader) claim(ctx context.Context, after string) (Chunk, string, error) {
+	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Idle: r.ClaimIdle}, after, r.Count)
+	if err != nil || len(marks) == 0 {
+		return Chunk{}, next, err
+	}
+	list, there, won, err := r.load(ctx, marks)
+	if err != nil {
+		return Chunk{}, after, err
+	}
+	if len(there) > 0 {
+		// Who claims a mark first has it: then it is not idle any more. When some went to
+		// another, storing theirs as well changes nothing.
+		args := &redis.XClaimArgs{Stream: r.Group.Key, Group: r.Group.Name, Consumer: r.Consumer, MinIdle: r.ClaimIdle, Messages: there}
+		claimed, err := r.Group.Client.XClaimJustID(ctx, args).Result()
+		if err != nil {
+			return Chunk{}, after, fmt.Errorf("take over: %w", err)
 		}
+		won = append(won, claimed...)
 	}
-	if len(ids) == 0 {
-		return nil
+	if len(won) == 0 {
+		return Chunk{}, next, nil
 	}
-	r.Log.Error("Pending entries were deleted from the stream before they were stored.", "stream", r.Group.Key, "ids", ids)
-	return r.Group.Ack(ctx, ids)
+	r.Log.Info("Taking over entries that a consumer left.", "stream", r.Group.Key, "entries", len(list))
+	return Chunk{Group: r.Group, Entries: list, Marks: won, Redelivered: true}, next, nil
+}
+
+// load reads the entries of marks. A mark whose entry somebody deleted is done with.
+func (r *Reader) load(ctx context.Context, marks []mark) (list []Entry, there, anew []string, err error) {
+	list, there, anew, gone, err := r.Group.load(ctx, r.Consumer, marks)
+	if err != nil || len(gone) == 0 {
+		return list, there, anew, err
+	}
+	r.Log.Error("Pending entries were deleted from the stream before they were stored.", "stream", r.Group.Key, "ids", gone)
+	return list, there, anew, r.Group.Ack(ctx, gone)
 }
 
 // entries takes over what is needed of go-redis' messages, whose map for each entry

@@ -1,0 +1,166 @@
+package stream_test
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"weir/services/consumer/internal/fixture"
+	"weir/services/consumer/internal/stream"
+)
+
+// pendingOf lists the marks in the group: how many entries each stands for.
+func pendingOf(t *testing.T, g stream.Group) (n []int64) {
+	t.Helper()
+	list, err := g.Client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: g.Key, Group: g.Name, Start: "-", End: "+", Count: 100}).Result()
+	require.NoError(t, err)
+	for _, e := range list {
+		n = append(n, e.RetryCount)
+	}
+	return n
+}
+
+func TestAChunkIsPendingByItsMarkUntilAcknowledged(t *testing.T) {
+	t.Parallel()
+	g := open(t)
+	ids := fixture.Add(t, g.Client, g.Key, fixture.Series(0, 25)...)
+	chunks := read(t, g, "a", func(r *stream.Reader) { r.Count = 10 })
+	first, _ := next(t, chunks)
+	_, _ = next(t, chunks)
+	_, _ = next(t, chunks)
+	require.Equal(t, []int64{10, 10, 5}, pendingOf(t, g))
+	b := backlog(t, g)
+	require.EqualValues(t, 25, b.Pending)
+	require.EqualValues(t, 25, b.Events)
+
+	require.NoError(t, g.Ack(t.Context(), first.Marks))
+	b = backlog(t, g)
+	require.EqualValues(t, 15, b.Events)
+	require.Equal(t, []int64{10, 5}, pendingOf(t, g))
+	fixture.Add(t, g.Client, g.Key, fixture.Series(25, 26)...)
+	_, more := next(t, chunks)
+	require.Len(t, more, 1)
+	require.NotContains(t, ids, more[0])
+}
+
+func TestChunksThatWereLeftComeWholeToTheirConsumerOrToAnother(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]string{"the same, started anew": "a", "another": "b"} {
+		g := open(t)
+		ids := fixture.Add(t, g.Client, g.Key, fixture.Series(0, 100)...)
+		t.Run(name, func(t *testing.T) { // a reader that ends with its chunks unacknowledged
+			chunks := read(t, g, "a", func(r *stream.Reader) { r.Count = 30 })
+			require.Equal(t, ids, nextN(t, chunks, 100))
+		})
+		chunks := read(t, g, again, func(r *stream.Reader) { r.ClaimEvery, r.ClaimIdle = 10*time.Millisecond, 100*time.Millisecond })
+		var got []string
+		for len(got) < 100 {
+			c, some := next(t, chunks)
+			require.True(t, c.Redelivered)
+			got = append(got, some...)
+		}
+		require.Equal(t, ids, got[:100], name)
+	}
+}
+
+func TestReadersThatRaceTakeEachEntryOnce(t *testing.T) {
+	t.Parallel()
+	g := open(t)
+	const n, readers = 20_000, 4
+	var all []<-chan stream.Chunk
+	for i := range readers {
+		all = append(all, read(t, g, strconv.Itoa(i), func(r *stream.Reader) { r.Count = 97 }))
+	}
+	got := make(chan []string)
+	for _, chunks := range all {
+		go func() {
+			for {
+				select {
+				case c := <-chunks:
+					ids := make([]string, len(c.Entries))
+					for i, e := range c.Entries {
+						ids[i] = e.ID
+					}
+					select {
+					case got <- ids:
+					case <-t.Context().Done():
+						return
+					}
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+	}
+	want := fixture.Add(t, g.Client, g.Key, fixture.Series(0, n)...)
+	seen := map[string]bool{}
+	for len(seen) < n {
+		select {
+		case ids := <-got:
+			for _, id := range ids {
+				require.False(t, seen[id], "%s was given twice", id)
+				seen[id] = true
+			}
+		case <-time.After(fixture.Patience):
+			t.Fatalf("%d of %d were given", len(seen), n)
+		}
+	}
+	for _, id := range want {
+		require.True(t, seen[id])
+	}
+	b := backlog(t, g)
+	require.EqualValues(t, n, b.Pending)
+	require.EqualValues(t, n, b.Events)
+}
+
+func TestAMarkThatSomebodyDeletedLeavesTheRestOfItsChunk(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]string{"its own": "a", "another": "b"} {
+		g := open(t)
+		ids := fixture.Add(t, g.Client, g.Key, fixture.Series(0, 20)...)
+		t.Run(name, func(t *testing.T) {
+			chunks := read(t, g, "a", func(r *stream.Reader) { r.Count = 10 })
+			require.Equal(t, ids, nextN(t, chunks, 20))
+		})
+		require.NoError(t, g.Client.XDel(t.Context(), g.Key, ids[0]).Err())
+		chunks := read(t, g, again, func(r *stream.Reader) { r.ClaimEvery, r.ClaimIdle = 10*time.Millisecond, 100*time.Millisecond })
+		seen := map[string]bool{}
+		for len(seen) < 19 {
+			c, some := next(t, chunks)
+			for _, id := range some {
+				seen[id] = true
+			}
+			require.NoError(t, g.Ack(t.Context(), c.Marks))
+		}
+		require.False(t, seen[ids[0]])
+		require.Empty(t, pendingOf(t, g))
+	}
+}
+
+func TestAGroupThatAnOperatorMovesIsFollowed(t *testing.T) {
+	t.Parallel()
+	g := open(t)
+	ids := fixture.Add(t, g.Client, g.Key, fixture.Series(0, 10)...)
+	chunks := read(t, g, "a", nil)
+	c, got := next(t, chunks)
+	require.Equal(t, ids, got)
+	require.NoError(t, g.Ack(t.Context(), c.Marks))
+
+	require.NoError(t, g.Client.XGroupSetID(t.Context(), g.Key, g.Name, ids[3]).Err())
+	_, got = next(t, chunks)
+	require.Equal(t, ids[4:], got, "read again")
+
+	more := fixture.Add(t, g.Client, g.Key, fixture.Series(10, 12)...)
+	require.NoError(t, g.Client.XGroupSetID(t.Context(), g.Key, g.Name, "$").Err())
+	last := fixture.Add(t, g.Client, g.Key, fixture.Series(12, 13)...)
+	var seen []string
+	for !slices.Contains(seen, last[0]) {
+		_, got = next(t, chunks)
+		seen = append(seen, got...)
+	}
+	require.Subset(t, append(more, last...), seen, "what was skipped may have come before")
+}
