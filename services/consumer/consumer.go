@@ -21,6 +21,7 @@ import (
 	"weir/services/consumer/internal/deadletter"
 	"weir/services/consumer/internal/fold"
 	"weir/services/consumer/internal/pipeline"
+	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
 	"weir/services/shared/config"
@@ -46,7 +47,15 @@ type Config struct {
 
 	Logger    *slog.Logger      `env:"-"` // default: standard output
 	Listening func(addr string) `env:"-"` // called once the API takes connections
+	Step      func(Step)        `env:"-"` // called at each step of a flush, for tests that end the process there
 }
+
+// Step is a point of the flush, see package step.
+type Step = step.Step
+
+// Steps lists the steps of a batch: one of first deliveries, and one that may hold
+// events that are stored already.
+func Steps() (first, redelivered []Step) { return step.Optimistic(), step.Careful() }
 
 // Validate implements config.Validator.
 func (c Config) Validate() error {
@@ -99,8 +108,8 @@ func Run(ctx context.Context, c Config) error {
 
 	p := &pipeline.Pipeline{
 		Config: c.Pipeline, Log: log, Grace: c.ShutdownGrace,
-		Store: &store.Store{Pool: pool, Timeout: c.Pipeline.FlushTimeout},
-		Live:  client, Channel: rollup.Channel(c.Stream.Name),
+		Store: &store.Store{Pool: pool, Timeout: c.Pipeline.FlushTimeout, Step: c.Step},
+		Live:  client, Channel: rollup.Channel(c.Stream.Name), Step: c.Step,
 	}
 	for _, key := range event.StreamKeys(c.Stream.Name, c.Stream.Partitions) {
 		p.Groups = append(p.Groups, stream.Group{Reading: reading, Client: client, Key: key, Name: c.Pipeline.Group})

@@ -24,8 +24,12 @@ const (
 	UsersLockKey = 0x7765697275736572
 )
 
-// most bounds one fold's transaction: about two seconds of work at worst.
-const most = 300_000
+// most bounds one fold's transaction: about two seconds of work at worst. After
+// timeout the connection is taken for dead.
+const (
+	most    = 300_000
+	timeout = time.Minute
+)
 
 // A fold rests for so many times as long as it took, up to the longest pause: the
 // busier the log, the more of its lines meet in one rollup row. Measured by draining a
@@ -114,7 +118,9 @@ func (f *Folder) run(ctx context.Context, log string, fold func(context.Context)
 		case <-time.After(pause):
 		}
 		start := time.Now()
-		n, err := fold(ctx)
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		n, err := fold(limited)
+		cancel()
 		took := time.Since(start)
 		if n > 0 {
 			f.seconds.WithLabelValues(log).Observe(took.Seconds())

@@ -20,6 +20,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/errgroup"
 
+	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
 )
@@ -51,6 +52,7 @@ type Pipeline struct {
 	Channel string // of the live feed
 	Log     *slog.Logger
 	Grace   time.Duration // how long what was read may take to be written after the end
+	Step    step.Hook     // for tests
 
 	metrics   *metrics
 	breaker   *gobreaker.CircuitBreaker[store.Result]
@@ -103,6 +105,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for i, g := range p.Groups {
 		keepers.Go(func() error { return p.keep(ctx, i, g) })
 	}
+	keepers.Go(func() error { return p.fence(ctx) })
 	var writers errgroup.Group
 	for range p.Config.Writers {
 		writers.Go(func() error { return p.write(work) })

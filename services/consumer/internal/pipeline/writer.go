@@ -8,6 +8,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"weir/services/consumer/internal/batch"
+	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/shared/retry"
 	"weir/services/shared/rollup"
@@ -25,11 +26,13 @@ func (p *Pipeline) write(ctx context.Context) error {
 		if !p.gather(ctx, b) {
 			return nil
 		}
+		p.Step.At(step.Gathered)
 
 		// 2. Decode, validate, count. Crash: the same.
 		start := time.Now()
 		b.Decode(start)
 		p.metrics.decode.Observe(time.Since(start).Seconds())
+		p.Step.At(step.Decoded)
 
 		// 3. Commit rows, dead letters and deltas in one transaction. Crash: all of it
 		// is stored and the entries are pending; redelivered, they are recognised.
@@ -39,10 +42,12 @@ func (p *Pipeline) write(ctx context.Context) error {
 			return nil
 		}
 		p.committed(b, result)
+		p.Step.At(step.Committed)
 
 		// 4. Acknowledge. Crash: done, but the live feed misses a delta until it next
 		// compares itself with the database.
 		p.acknowledge(ctx, b)
+		p.Step.At(step.Acknowledged)
 
 		// 5. Publish the deltas to the live feed.
 		if b.Deltas.Len() > 0 {
@@ -52,6 +57,7 @@ func (p *Pipeline) write(ctx context.Context) error {
 				p.Log.Warn("Publishing to the live feed failed; it catches up from the database.", "error", err)
 			}
 		}
+		p.Step.At(step.Published)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"weir/services/consumer/internal/batch"
+	"weir/services/consumer/internal/step"
 )
 
 // ErrMostRefused is returned instead of dead-lettering most of a batch: when
@@ -41,10 +42,11 @@ func (s *Store) careful(ctx context.Context, b *batch.Batch) (r Result, err erro
 		if _, err := tx.Exec(ctx, createStaging); err != nil {
 			return fmt.Errorf("create staging table: %w", err)
 		}
-		w := bisector{tx: tx, batch: b, dead: append([]batch.DeadLetter(nil), b.Dead...)}
+		w := bisector{tx: tx, batch: b, staged: func() { s.Step.At(step.Staged) }, dead: append([]batch.DeadLetter(nil), b.Dead...)}
 		if err := w.insert(ctx, 0, len(b.Rows)); err != nil {
 			return err
 		}
+		s.Step.At(step.Inserted)
 		if w.refused >= guardRows && w.refused > len(b.Rows)/2 {
 			return fmt.Errorf("%w; the last error: %w", ErrMostRefused, outage{w.last})
 		}
@@ -68,7 +70,8 @@ func (o outage) Error() string { return o.cause.Error() }
 type bisector struct {
 	tx       pgx.Tx
 	batch    *batch.Batch
-	inserted []int // rows, by index
+	staged   func() // called once rows are
+	inserted []int  // rows, by index
 	dead     []batch.DeadLetter
 	refused  int
 	last     error
@@ -78,7 +81,7 @@ type bisector struct {
 func (w *bisector) insert(ctx context.Context, lo, hi int) error {
 	return w.halve(ctx, lo, hi, w.insert, func() error {
 		err := pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) error { // nested: a savepoint
-			return copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi))
+			return copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi), atEnd{})
 		})
 		if err != nil {
 			return fmt.Errorf("stage events: %w", err)
@@ -87,6 +90,7 @@ func (w *bisector) insert(ctx context.Context, lo, hi int) error {
 		if err := w.tx.QueryRow(ctx, `SELECT max(n) FROM staging`).Scan(&last); err != nil {
 			return fmt.Errorf("stage events: %w", err)
 		}
+		w.staged()
 		return w.move(ctx, lo, hi, last-hi+1)
 	})
 }

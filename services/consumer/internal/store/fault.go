@@ -39,3 +39,10 @@ func Classify(err error) Fault {
 		return Outage
 	}
 }
+
+// readOnly reports whether the session may not write: the server was demoted in a
+// failover, or told so. A session can stay that way when the server no longer is.
+func readOnly(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "25006" // read_only_sql_transaction
+}

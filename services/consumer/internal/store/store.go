@@ -12,12 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/services/consumer/internal/batch"
+	"weir/services/consumer/internal/step"
 )
 
 // Store writes batches. It is safe for concurrent use.
 type Store struct {
 	Pool    *pgxpool.Pool
 	Timeout time.Duration // of one attempt; past it the connection is taken for dead
+	Step    step.Hook     // for tests
 }
 
 // Result tells what a transaction changed.
@@ -39,6 +41,16 @@ type Result struct {
 func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	r, err := s.attempt(ctx, b)
+	if readOnly(err) {
+		// The pool may hold sessions that began so, or lead to a server that was demoted.
+		s.Pool.Reset()
+		r, err = s.attempt(ctx, b)
+	}
+	return r, err
+}
+
+func (s *Store) attempt(ctx context.Context, b *batch.Batch) (Result, error) {
 	r, err := s.write(ctx, b)
 	if err != nil {
 		b.Suspect = true
@@ -53,6 +65,9 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 	if err := s.resolve(ctx, b.Deltas); err != nil {
 		return Result{}, err
 	}
+	// A crash from here to the COMMIT leaves nothing behind but keys: PostgreSQL rolls
+	// back. One whose COMMIT was sent, but not answered, leaves all of it.
+	s.Step.At(step.Resolved)
 	if !b.Suspect {
 		r, err := s.optimistic(ctx, b)
 		if err == nil || Classify(err) == Outage {
@@ -65,9 +80,10 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 func (s *Store) optimistic(ctx context.Context, b *batch.Batch) (r Result, err error) {
 	r.Inserted = len(b.Rows)
 	err = s.transaction(ctx, func(tx pgx.Tx) error {
-		if err := copyIn(ctx, tx, "events", batch.Columns, b.Copy(0, len(b.Rows))); err != nil {
+		if err := copyIn(ctx, tx, "events", batch.Columns, b.Copy(0, len(b.Rows)), atEnd{s.Step, step.Copying}); err != nil {
 			return fmt.Errorf("copy events: %w", err)
 		}
+		s.Step.At(step.Copied)
 		r.XID, err = s.finish(ctx, tx, b, b.Dead)
 		r.Dead = len(b.Dead)
 		return err
@@ -80,17 +96,19 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 	if err := insertDeadLetters(ctx, tx, dead); err != nil {
 		return 0, err
 	}
+	s.Step.At(step.DeadLettered)
 	if b.Deltas.Len() > 0 {
-		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}); err != nil {
+		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}, atEnd{}); err != nil {
 			return 0, fmt.Errorf("copy deltas: %w", err)
 		}
 	}
 	if b.Deltas.Users() > 0 {
-		if err := copyIn(ctx, tx, "rollup_user_deltas", batch.UserColumns, [][]byte{b.Deltas.AppendUsersCopy(nil)}); err != nil {
+		if err := copyIn(ctx, tx, "rollup_user_deltas", batch.UserColumns, [][]byte{b.Deltas.AppendUsersCopy(nil)}, atEnd{}); err != nil {
 			return 0, fmt.Errorf("copy users: %w", err)
 		}
 	}
 	err = tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)
+	s.Step.At(step.Counted)
 	return xid, err
 }
 
@@ -101,11 +119,24 @@ func (s *Store) transaction(ctx context.Context, f func(pgx.Tx) error) error {
 	return nil
 }
 
-func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte) error {
-	readers := make([]io.Reader, len(parts))
+func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte, end atEnd) error {
+	readers := make([]io.Reader, len(parts), len(parts)+1)
 	for i, p := range parts {
 		readers[i] = bytes.NewReader(p)
 	}
+	readers = append(readers, end)
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, io.MultiReader(readers...), "COPY "+table+" ("+columns+") FROM STDIN BINARY")
 	return err
+}
+
+// atEnd is an empty reader that tells of a step when it is reached: what was read
+// before it is on its way by then.
+type atEnd struct {
+	hook step.Hook
+	step step.Step
+}
+
+func (e atEnd) Read([]byte) (int, error) {
+	e.hook.At(e.step)
+	return 0, io.EOF
 }
