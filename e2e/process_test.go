@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
@@ -42,13 +41,18 @@ func binaries(t *testing.T) harness.Binaries {
 // run starts a service as a process that ends with the test.
 func run(t *testing.T, box *harness.Sandbox, name string, settings ...string) *harness.Program {
 	t.Helper()
+	return runFrom(t, box, binaries(t), name, io.Discard, settings...)
+}
+
+func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name string, out io.Writer, settings ...string) *harness.Program {
+	t.Helper()
 	env := settings
 	for k, v := range environment(box) {
 		env = append([]string{k + "=" + v}, env...)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	p, err := binaries(t).Start(ctx, name, env, io.Discard)
+	p, err := from.Start(ctx, name, env, out)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	return p
@@ -137,10 +141,7 @@ func TestSIGTERMInTheMiddleOfTrafficLosesNothing(t *testing.T) {
 // drained waits until the group has acknowledged every entry.
 func drained(t *testing.T, box *harness.Sandbox) {
 	t.Helper()
-	options, err := redis.ParseURL(box.RedisURL)
-	require.NoError(t, err)
-	client := redis.NewClient(options)
-	defer client.Close()
+	client := connect(t, box)
 	require.Eventually(t, func() bool {
 		groups, err := client.XInfoGroups(t.Context(), event.StreamKey(box.StreamName, 0, 1)).Result()
 		return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].Lag == 0

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -29,6 +30,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if fault := os.Getenv(faultAt); fault != "" {
+		os.Exit(consumeFaultily(fault))
+	}
 	code := harness.Main(m)
 	os.RemoveAll(builtIn)
 	os.Exit(code)
@@ -113,6 +117,16 @@ func open(t *testing.T, box *harness.Sandbox) *pgxpool.Pool {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// connect opens the sandbox's Redis until the test ends.
+func connect(t *testing.T, box *harness.Sandbox) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(box.RedisURL)
+	require.NoError(t, err)
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return client
 }
 
 // environment is what a service needs to run in a sandbox, on free ports.

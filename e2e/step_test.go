@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"weir/e2e/harness"
+	"weir/loadgen"
+	"weir/services/consumer"
+	"weir/services/shared/event"
+)
+
+// Nearly the shortest times that settings allow.
+const (
+	flushTimeout  = 2 * time.Second
+	claimIdle     = 2500 * time.Millisecond
+	claimInterval = 300 * time.Millisecond
+)
+
+var hasty = []string{
+	"FLUSH_TIMEOUT=" + flushTimeout.String(), "CLAIM_MIN_IDLE=" + claimIdle.String(), "CLAIM_INTERVAL=" + claimInterval.String(),
+	"CONSUMER_BLOCK=50ms", "BATCH_MAX_WAIT=5ms",
+}
+
+// frugal bounds what one consumer can have read to 140 entries, so that there is some
+// for many.
+var frugal = append(hasty, "CONSUMER_WRITERS=1", "CONSUMER_READ_SIZE=20", "BATCH_MAX_EVENTS=40")
+
+// takeover is the time within which entries that a dead consumer left are stored and
+// acknowledged, counted from when it was last seen: it must be missed, looked for, and
+// one flush for its transaction to be given up or to be waited for. The last second is
+// for a machine that runs other tests.
+const takeover = claimIdle + claimInterval + flushTimeout + time.Second
+
+// commitSent stands for the moment between COMMIT and its answer.
+const commitSent consumer.Step = "commit sent"
+
+// TestConsumersKilledAtEachStepLoseAndDoubleNothing kills one consumer at each step of
+// a flush, all in the same group, and asserts what each leaves behind. Then as many
+// take over what these left, and are killed at each step of that. Then one finishes.
+func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
+	box := sandbox(t)
+	pool := open(t, box)
+	// Neat, so that each first batch goes all the way of first deliveries.
+	tr := newTraffic(t, box, seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
+	hurry := dawdle(t, box)
+	first, redelivered := consumer.Steps()
+	first, redelivered = append(first, commitSent), append(redelivered, commitSent)
+
+	tr.publish(t, 2000)
+	victims := killEach(t, box, first, "first")
+	for step, name := range victims {
+		pending, stored := leftBy(t, box, name)
+		switch step {
+		case "gathered", "decoded", "keys resolved", "copying", "copied", "dead-lettered", "counted":
+			require.Positive(t, pending, step)
+			require.Zero(t, stored, step)
+		case commitSent, "committed":
+			require.Positive(t, pending, step)
+			require.Eventually(t, func() bool { _, stored := leftBy(t, box, name); return stored > 0 }, patience, 20*time.Millisecond, step)
+		case "acknowledged", "published":
+			require.Zero(t, stored, "what is stored is acknowledged, what is pending was only read ahead")
+		default:
+			t.Fatalf("nobody says what a crash leaves behind at %q", step)
+		}
+	}
+
+	tr.publish(t, 2000)
+	tr.hoard(t)
+	killEach(t, box, redelivered, "second")
+
+	hurry()
+	takesOver(t, box)
+	tr.check(t, box)
+	require.Positive(t, number(t, pool, `SELECT count(*) FROM dead_letters`))
+}
+
+// takesOver runs a consumer that finishes in time what others left.
+func takesOver(t *testing.T, box *harness.Sandbox) {
+	t.Helper()
+	out := &output{}
+	runFrom(t, box, binaries(t), "weir-consumer", out, append(hasty, "CONSUMER_NAME=heir", "BATCH_MAX_EVENTS=1000")...)
+	start := time.Now()
+	drained(t, box)
+	took := time.Since(start)
+	t.Logf("taken over within %v", took)
+	require.Less(t, took, takeover, out)
+}
+
+// killEach runs one consumer for each step, until each has been killed at its own,
+// and returns their names.
+func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix string) map[consumer.Step]string {
+	t.Helper()
+	names := map[consumer.Step]string{}
+	var victims []faulty
+	for _, step := range steps {
+		what, where := killed, step
+		if step == commitSent {
+			what, where = killedIn, "counted"
+		}
+		names[step] = prefix + "-" + strings.ReplaceAll(string(step), " ", "-")
+		victims = append(victims, runFaulty(t, box, what, where, append(frugal, "CONSUMER_NAME="+names[step])...))
+	}
+	for _, v := range victims {
+		v.dies(t)
+	}
+	return names
+}
+
+// leftBy counts the entries that a consumer left pending, and the events among them
+// that are stored all the same.
+func leftBy(t *testing.T, box *harness.Sandbox, name string) (pending, stored int64) {
+	t.Helper()
+	client := connect(t, box)
+	list, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{
+		Stream: box.StreamName, Group: "weir", Consumer: name, Start: "-", End: "+", Count: 10_000,
+	}).Result()
+	require.NoError(t, err)
+	var ids []string
+	for _, p := range list {
+		entries, err := client.XRange(t.Context(), box.StreamName, p.ID, p.ID).Result()
+		require.NoError(t, err)
+		require.Len(t, entries, 1, "nobody trims what is pending")
+		var e event.Event
+		if payload := entries[0].Values[event.Field].(string); e.Validate(time.Now(), e.Parse(payload)) == nil {
+			ids = append(ids, e.ID.String())
+		}
+	}
+	return int64(len(list)), number(t, open(t, box), `SELECT count(*) FROM events WHERE id = ANY ($1::uuid[])`, ids)
+}
+
+// dawdle makes each COMMIT of a batch take longer than a process that is killed shortly
+// after it sent it has to live, until the function that it returns is called.
+func dawdle(t *testing.T, box *harness.Sandbox) (hurry func()) {
+	t.Helper()
+	pool := open(t, box)
+	_, err := pool.Exec(t.Context(), `
+		CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			IF current_setting('weir.dawdled', true) IS DISTINCT FROM 'yes' THEN
+				PERFORM set_config('weir.dawdled', 'yes', true), pg_sleep(0.4);
+			END IF;
+			RETURN NULL;
+		END $$;
+		CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON rollup_deltas DEFERRABLE INITIALLY DEFERRED
+			FOR EACH ROW EXECUTE FUNCTION dawdle()`)
+	require.NoError(t, err)
+	return func() {
+		_, err := pool.Exec(t.Context(), `DROP TRIGGER dawdle ON rollup_deltas`)
+		require.NoError(t, err)
+	}
+}
+
+// TestFrozenConsumersThatComeBackDoubleNothing freezes consumers outside and at every
+// stage of a transaction, with whatever locks they hold there. Others take over and finish; then the frozen ones
+// wake up and go on where they were.
+func TestFrozenConsumersThatComeBackDoubleNothing(t *testing.T) {
+	t.Parallel()
+	box := sandbox(t)
+	tr := newTraffic(t, box, seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
+
+	tr.publish(t, 2000)
+	sleepers := freezeEach(t, box, []consumer.Step{"gathered", "copying", "copied", "counted", "committed"}, "first")
+	tr.publish(t, 2000)
+	tr.hoard(t)
+	sleepers = append(sleepers, freezeEach(t, box, []consumer.Step{"staged", "inserted", "counted"}, "second")...)
+
+	// Also one that was frozen in the middle of a transaction lets go of it in time.
+	takesOver(t, box)
+
+	for _, s := range sleepers {
+		s.thaws(t)
+	}
+	tr.publish(t, 4000) // work for all of them
+	tr.check(t, box)
+	for _, s := range sleepers {
+		stop(t, s.Program) // as sound as any
+	}
+	tr.check(t, box)
+}
+
+func freezeEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix string) (sleepers []faulty) {
+	t.Helper()
+	for _, step := range steps {
+		sleepers = append(sleepers, runFaulty(t, box, frozen, step, append(frugal, "CONSUMER_NAME="+prefix+"-"+string(step))...))
+	}
+	for _, s := range sleepers {
+		s.freezes(t)
+	}
+	return sleepers
+}
