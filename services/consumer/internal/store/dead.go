@@ -19,6 +19,7 @@ FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int
 ON CONFLICT (stream, stream_id) DO UPDATE SET attempts = dead_letters.attempts + 1`
 
 func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) error {
+	dead = once(dead)
 	if len(dead) == 0 {
 		return nil
 	}
@@ -33,6 +34,21 @@ func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) 
 		return fmt.Errorf("insert dead letters: %w", err)
 	}
 	return nil
+}
+
+// once drops what is there twice: a consumer that waited long takes over entries that
+// it is about to write itself, and one statement may touch a row only once.
+func once(dead []batch.DeadLetter) []batch.DeadLetter {
+	type entry struct{ stream, id string }
+	seen := make(map[entry]bool, len(dead))
+	var kept []batch.DeadLetter
+	for _, d := range dead {
+		if e := (entry{d.Stream, d.Entry.ID}); !seen[e] {
+			seen[e] = true
+			kept = append(kept, d)
+		}
+	}
+	return kept
 }
 
 // storable makes any text one that PostgreSQL keeps: a reason may quote what

@@ -100,3 +100,20 @@ func TestARedeliveredDeadLetterStaysOne(t *testing.T) {
 	require.EqualValues(t, 2, fixture.Number(t, pool, `SELECT count(*) FROM dead_letters WHERE attempts = 3`))
 	require.EqualValues(t, 1, count(t, pool, "events"))
 }
+
+// After a long outage a consumer takes over what it holds itself.
+func TestAnEntryThatIsTwiceInABatchIsOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	fixture.Exec(t, pool, `ALTER TABLE events ADD CONSTRAINT no_bad CHECK (path <> '/bad')`)
+	bad := fixture.Event(1)
+	bad.Path = "/bad"
+	chunk := fixture.Chunk(key, 1, "{", fixture.Payload(fixture.Event(0)), "[]", fixture.Payload(bad))
+	again := chunk
+	again.Redelivered = true
+	_, err := s.Write(t.Context(), decoded(chunk, again))
+	require.NoError(t, err)
+	require.EqualValues(t, 3, count(t, pool, "dead_letters"))
+	require.EqualValues(t, 1, count(t, pool, "events"))
+	fixture.RollupsEqualRaw(t, pool)
+}
