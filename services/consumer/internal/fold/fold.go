@@ -28,7 +28,7 @@ const (
 // timeout the connection is taken for dead.
 const (
 	most    = 300_000
-	timeout = time.Minute
+	timeout = 5 * time.Minute
 )
 
 // A fold rests for so many times as long as it took, up to the longest pause: the

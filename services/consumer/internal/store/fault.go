@@ -41,7 +41,7 @@ func Classify(err error) Fault {
 }
 
 // readOnly reports whether the session may not write: the server was demoted in a
-// failover, or told so. A session can stay that way when the server no longer is.
+// failover, or told so. A session can stay that way when its server no longer does.
 func readOnly(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == "25006" // read_only_sql_transaction
