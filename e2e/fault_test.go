@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
-	"weir/migrations"
 	"weir/services/shared/event"
 )
 
@@ -57,35 +55,6 @@ func TestConsumersKilledAtRandomLoseAndDoubleNothing(t *testing.T) {
 			tr.check(t, box)
 		})
 	}
-}
-
-func TestServersStoppedAndKilledLoseAndDoubleNothing(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	servers := harness.Private(t)
-	box, err := servers.Sandbox(ctx, "outage")
-	require.NoError(t, err)
-	_, err = migrations.Up(ctx, box.PostgresURL)
-	require.NoError(t, err)
-	tr := newTraffic(t, box, seed(t), untidy)
-	run(t, box, "weir-consumer", append([]string{"BATCH_MAX_EVENTS=500"}, impatient...)...)
-
-	for name, outage := range map[string]struct{ down, up func(context.Context) error }{
-		"PostgreSQL stopped": {servers.StopPostgres, servers.StartPostgres},
-		"PostgreSQL killed":  {servers.KillPostgres, servers.StartPostgres},
-		"Redis stopped":      {servers.StopRedis, servers.StartRedis},
-	} {
-		t.Log(name)
-		tr.publish(t, 4000) // the outage comes while these are written
-		require.NoError(t, outage.down(ctx), name)
-		if name != "Redis stopped" {
-			tr.publish(t, 2000) // the backlog waits in the stream
-		}
-		require.NoError(t, outage.up(ctx), name)
-		tr.publish(t, 1000)
-	}
-	tr.check(t, box)
 }
 
 // TestPoisonNeverHoldsUpGoodEvents puts every kind of entry on the stream that

@@ -75,9 +75,7 @@ func runFaulty(t *testing.T, box *harness.Sandbox, what string, where consumer.S
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	out := &output{}
-	p := runFrom(t, box, harness.Binaries(filepath.Dir(self)), filepath.Base(self), out,
-		append(settings, faultAt+"="+what+":"+string(where))...)
+	p, out := runFrom(t, box, harness.Binaries(filepath.Dir(self)), filepath.Base(self), append(settings, faultAt+"="+what+":"+string(where))...)
 	return faulty{p, out}
 }
 
@@ -105,7 +103,7 @@ func (f faulty) thaws(t *testing.T) {
 	require.NoError(t, f.Signal(syscall.SIGCONT))
 }
 
-// output keeps what a program says, line by line.
+// output keeps what a program said last, line by line.
 type output struct {
 	mu    sync.Mutex
 	lines []string
@@ -114,7 +112,7 @@ type output struct {
 func (o *output) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lines = append(o.lines, string(line))
+	o.lines = append(o.lines[max(0, len(o.lines)-200):], string(line))
 	return len(line), nil
 }
 

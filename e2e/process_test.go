@@ -41,11 +41,19 @@ func binaries(t *testing.T) harness.Binaries {
 // run starts a service as a process that ends with the test.
 func run(t *testing.T, box *harness.Sandbox, name string, settings ...string) *harness.Program {
 	t.Helper()
-	return runFrom(t, box, binaries(t), name, io.Discard, settings...)
+	p, _ := runFrom(t, box, binaries(t), name, settings...)
+	return p
 }
 
-func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name string, out io.Writer, settings ...string) *harness.Program {
+// runFrom also gives what the program says, which is shown when the test fails.
+func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name string, settings ...string) (*harness.Program, *output) {
 	t.Helper()
+	out := &output{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s %v said:\n%s", name, settings, out)
+		}
+	})
 	env := settings
 	for k, v := range environment(box) {
 		env = append([]string{k + "=" + v}, env...)
@@ -55,7 +63,7 @@ func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name str
 	p, err := from.Start(ctx, name, env, out)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
-	return p
+	return p, out
 }
 
 func stop(t *testing.T, p *harness.Program) {

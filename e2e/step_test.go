@@ -83,13 +83,12 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 // takesOver runs a consumer that finishes in time what others left.
 func takesOver(t *testing.T, box *harness.Sandbox) {
 	t.Helper()
-	out := &output{}
-	runFrom(t, box, binaries(t), "weir-consumer", out, append(hasty, "CONSUMER_NAME=heir", "BATCH_MAX_EVENTS=1000")...)
+	run(t, box, "weir-consumer", append(hasty, "CONSUMER_NAME=heir", "BATCH_MAX_EVENTS=1000")...)
 	start := time.Now()
 	drained(t, box)
 	took := time.Since(start)
 	t.Logf("taken over within %v", took)
-	require.Less(t, took, takeover, out)
+	require.Less(t, took, takeover)
 }
 
 // killEach runs one consumer for each step, until each has been killed at its own,

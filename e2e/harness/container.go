@@ -21,7 +21,8 @@ import (
 // recipe says how to run a product in a container.
 type recipe struct {
 	user       string
-	volume     string // for the data, where the image declares none: a container's own file system is slow
+	volume     string            // for the data, where the image declares none: a container's own file system is slow
+	tmpfs      map[string]string // further disks in memory, by where they are mounted
 	env        map[string]string
 	entrypoint []string // none: the image's own
 	cmd        []string
@@ -122,6 +123,7 @@ func createOnFreePort(ctx context.Context, docker *client.Client, p product, fro
 			HostConfigModifier: func(h *mobycontainer.HostConfig) {
 				h.PortBindings = network.PortMap{inside: {{HostIP: bind, HostPort: strconv.Itoa(port)}}}
 				h.ShmSize = 256 << 20 // parallel queries need more than Docker's 64 MiB
+				h.Tmpfs = run.tmpfs
 			},
 		}}
 		tc, err := testcontainers.GenericContainer(ctx, request)

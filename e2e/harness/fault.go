@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -34,6 +35,16 @@ func (s *Servers) KillRedis(ctx context.Context) error { return wrap("kill Redis
 // StartRedis brings Redis back after StopRedis or KillRedis.
 func (s *Servers) StartRedis(ctx context.Context) error {
 	return wrap("start Redis", s.redis.start(ctx))
+}
+
+// SmallDisk returns a directory of PostgreSQL's machine that anybody may write to, and
+// that is on a disk of 64 MiB of its own: for tests that fill it. Only a container has
+// one, and loses what is on it with StopPostgres and KillPostgres.
+func (s *Servers) SmallDisk() (dir string, err error) {
+	if _, ok := s.postgres.(*container); !ok {
+		return "", errors.New("PostgreSQL has no small disk: it does not run in a container")
+	}
+	return smallDiskDir, nil
 }
 
 func wrap(operation string, err error) error {

@@ -32,6 +32,7 @@ var postgresProduct = product{
 	image:    "timescale/timescaledb:2.29.2-pg17",
 	official: func(password string) recipe {
 		return recipe{
+			tmpfs: smallDisk,
 			env: map[string]string{
 				"POSTGRES_PASSWORD":    password,
 				"POSTGRES_INITDB_ARGS": initdbArgs,
@@ -45,6 +46,7 @@ var postgresProduct = product{
 		return recipe{
 			user:       "postgres",
 			volume:     "/var/lib/postgresql",
+			tmpfs:      smallDisk,
 			env:        map[string]string{"PGDATA": "/var/lib/postgresql/weir", "PASSWORD": password},
 			entrypoint: []string{"/bin/sh", "-ec", debianPostgres, "postgres"},
 			cmd:        append(postgresSettings(), "-c", "listen_addresses=*", "-c", "unix_socket_directories="),
@@ -60,6 +62,12 @@ var postgresProduct = product{
 	},
 	stopSignal: syscall.SIGINT,
 }
+
+// smallDiskDir is where a container of PostgreSQL has smallDisk, which takes no memory
+// until a test fills it.
+const smallDiskDir = "/small"
+
+var smallDisk = map[string]string{smallDiskDir: "size=64m,mode=1777"}
 
 // debianPostgres makes the cluster at the first start and then becomes the server.
 // A half-made cluster is made again: a whole one appears by one rename.
