@@ -128,7 +128,13 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}}, now, nil
 }
 
+// answer is how long Redis may take to answer, besides what it was asked to wait.
+const answer = 3 * time.Second
+
 func (r *Reader) read(ctx context.Context, position string) ([]Entry, error) {
+	// go-redis itself would wait ten seconds more than Redis may block.
+	ctx, cancel := context.WithTimeout(ctx, r.Block+answer)
+	defer cancel()
 	streams, err := r.Group.Reading.XRead(ctx, &redis.XReadArgs{
 		Streams: []string{r.Group.Key, position}, Count: r.Count, Block: r.Block,
 	}).Result()
