@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"time"
+
+	"github.com/sony/gobreaker/v2"
 )
 
 // fence ends transactions whose consumer is frozen or cut off, until ctx ends. Their
@@ -18,7 +20,7 @@ func (p *Pipeline) fence(ctx context.Context) error {
 		case <-tick.C:
 		}
 		switch n, err := p.Store.Fence(ctx, p.Config.ClaimIdle); {
-		case err != nil && ctx.Err() == nil:
+		case err != nil && ctx.Err() == nil && p.breaker.State() == gobreaker.StateClosed: // else the writers say it
 			p.Log.Warn("Looking for abandoned transactions failed, trying again.", "error", err)
 		case n > 0:
 			p.Log.Warn("Ended transactions that their consumer had abandoned.", "transactions", n)
