@@ -5,7 +5,7 @@ PKGS    = ./...
 UNIT    = ./services/... ./loadgen/... ./migrations/... ./openapi/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help up down images api consumer ingestion migrate test test-unit race lint generate verify bench
+.PHONY: help up down images api consumer ingestion migrate test test-unit race chaos lint generate verify bench
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-unit: ## Run all tests but the end-to-end ones
 
 race: ## Run all tests under the race detector
 	$(GO) test -race -timeout 40m $(PKGS)
+
+DURATION ?= 10m
+chaos: ## Throw random faults at the consumer for DURATION (10m); the seed it prints, as WEIR_SEED, repeats them
+	WEIR_CHAOS=$(DURATION) $(GO) test ./e2e -run 'RandomFaults|InTheMiddleOfAFlush' -count=1 -v -timeout 0
 
 lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the versions that go.mod pins
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "Run gofmt -w on these files."; exit 1; }

@@ -1,4 +1,244 @@
 package e2e
 
-// chaosFor is for how long the random faults go on, such as 10m: the long run.
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"weir/e2e/harness"
+	"weir/services/consumer"
+)
+
+// chaosFor is for how long the random faults go on, such as 10m: the long run, which
+// `make chaos` starts.
 const chaosFor = "WEIR_CHAOS"
+
+// chaos is a system under faults drawn at random: three consumers behind networks of
+// their own, on servers of their own, while a producer publishes without pause.
+type chaos struct {
+	t       *testing.T
+	random  *rand.Rand
+	servers *harness.Servers
+	box     *harness.Sandbox
+	tr      *traffic
+
+	redis, postgres *network
+	settings        []string
+	consumers       []*harness.Program
+	happened        map[string]int
+}
+
+// TestRandomFaultsLoseAndDoubleNothing draws faults at random, with a seed that repeats
+// them, and asserts the invariants at the end, and now and then in a long run.
+func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
+	duration := 15 * time.Second
+	if given := os.Getenv(chaosFor); given != "" {
+		var err error
+		duration, err = time.ParseDuration(given)
+		require.NoError(t, err, chaosFor)
+	}
+	s := seed(t)
+	c := &chaos{t: t, random: rand.New(rand.NewPCG(s, 3)), happened: map[string]int{}}
+	c.servers, c.box = private(t)
+	c.tr = newTraffic(t, c.box, s, untidy)
+	var proxies []string
+	c.redis, c.postgres, proxies = proxied(t, c.box)
+	c.settings = slices.Concat(proxies, hasty)
+	require.NoError(t, c.durable())
+	for i := range 3 {
+		c.consumers = append(c.consumers, c.boot(i, ""))
+	}
+
+	// The faults come one after the other, each into the consequences of those before.
+	published, seen := 0, 0
+	for start := time.Now(); time.Since(start) < duration; {
+		// One part of the run, at the end of which everything must be in order.
+		ctx, cancel := context.WithCancel(t.Context())
+		var producer sync.WaitGroup
+		producer.Go(func() {
+			for ctx.Err() == nil {
+				c.tr.publish(t, 200)
+				published += 200
+				time.Sleep(50 * time.Millisecond) // a rate, not a wait
+			}
+		})
+		for part := time.Now(); time.Since(part) < time.Minute && time.Since(start) < duration; {
+			c.strike()
+		}
+		cancel()
+		producer.Wait()
+		c.tr.check(t, c.box)
+		seen = c.faults()
+		t.Logf("after %v: %d faults, %d items published, %d events stored: 0 lost, 0 doubled",
+			time.Since(start).Round(time.Second), seen, published, c.tr.oracle.Counts().Stored())
+	}
+	for _, p := range c.consumers {
+		stop(t, p) // as sound as ever
+	}
+	c.tr.check(t, c.box)
+	for _, name := range slices.Sorted(maps.Keys(c.happened)) {
+		t.Logf("%4d %s", c.happened[name], name)
+	}
+	require.Positive(t, seen)
+}
+
+func (c *chaos) faults() (n int) {
+	for _, times := range c.happened {
+		n += times
+	}
+	return n
+}
+
+// strike has one fault happen, and pass.
+func (c *chaos) strike() {
+	c.t.Helper()
+	kinds := []struct {
+		name    string
+		weight  int // how likely it is, beside the others
+		happens func() error
+	}{
+		{"consumer killed", 4, c.kill},
+		{"consumer killed at a step", 4, c.killAtStep},
+		{"consumer frozen for a while", 4, c.freeze},
+		{"consumer stopped cleanly", 2, c.restart},
+		{"PostgreSQL's sessions ended", 3, func() error { return endSessions(c.box)(c.t.Context()) }},
+		{"PostgreSQL read-only for a while", 1, c.readOnly},
+		{"PostgreSQL restarted", 1, c.outage(c.servers.StopPostgres, c.servers.StartPostgres)},
+		{"PostgreSQL killed", 1, c.outage(c.servers.KillPostgres, c.servers.StartPostgres)},
+		{"Redis restarted", 1, c.outage(c.servers.StopRedis, c.restartedRedis)},
+		{"Redis killed", 1, c.outage(c.servers.KillRedis, c.restartedRedis)},
+		{"network cut", 3, func() error { return c.network().cut(c.while(time.Second / 2)) }},
+		{"network resets connections", 2, c.suffer(resets)},
+		{"network slow", 2, c.suffer(slow)},
+		{"network half-open", 2, c.suffer(halfOpen)},
+		{"network does not answer", 2, c.suffer(unanswered)},
+		{"network does not hear", 1, c.suffer(unheard)},
+		{"network half-open here and there", 2, c.suffer(halfBroken)},
+	}
+	total := 0
+	for _, k := range kinds {
+		total += k.weight
+	}
+	drawn := c.random.IntN(total)
+	for _, k := range kinds {
+		if drawn -= k.weight; drawn < 0 {
+			start := time.Now()
+			require.NoError(c.t, k.happens(), k.name)
+			c.t.Logf("%s %s, %v", start.Format(time.TimeOnly), k.name, time.Since(start).Round(time.Millisecond))
+			c.happened[k.name]++
+			time.Sleep(c.while(200 * time.Millisecond)) // until the next
+			return
+		}
+	}
+}
+
+// while draws a duration: most are short, some long.
+func (c *chaos) while(mean time.Duration) time.Duration {
+	return time.Duration(c.random.ExpFloat64() * float64(mean))
+}
+
+// boot starts consumer i, to be killed at a step when there is one.
+func (c *chaos) boot(i int, where consumer.Step) *harness.Program {
+	settings := slices.Concat(c.settings, []string{"CONSUMER_NAME=chaos-" + strconv.Itoa(i), "BATCH_MAX_EVENTS=" + strconv.Itoa(50+c.random.IntN(1500))})
+	if where == "" {
+		return run(c.t, c.box, "weir-consumer", settings...)
+	}
+	return runFaulty(c.t, c.box, killed, where, settings...).Program
+}
+
+func (c *chaos) kill() error {
+	i := c.random.IntN(len(c.consumers))
+	c.consumers[i].Kill()
+	time.Sleep(c.while(300 * time.Millisecond))
+	c.consumers[i] = c.boot(i, "")
+	return nil
+}
+
+// killAtStep replaces a consumer by one that is killed at a step, and that in turn.
+func (c *chaos) killAtStep() error {
+	first, redelivered := consumer.Steps()
+	steps := append(first, redelivered...)
+	i := c.random.IntN(len(c.consumers))
+	c.consumers[i].Kill()
+	victim := c.boot(i, steps[c.random.IntN(len(steps))])
+	select {
+	case <-victim.Exited():
+	case <-time.After(3 * time.Second): // its batches do not come to that step
+		victim.Kill()
+	}
+	c.consumers[i] = c.boot(i, "")
+	return nil
+}
+
+func (c *chaos) freeze() error {
+	p := c.consumers[c.random.IntN(len(c.consumers))]
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	time.Sleep(c.while(time.Second))
+	return p.Signal(syscall.SIGCONT)
+}
+
+func (c *chaos) restart() error {
+	i := c.random.IntN(len(c.consumers))
+	stop(c.t, c.consumers[i])
+	c.consumers[i] = c.boot(i, "")
+	return nil
+}
+
+func (c *chaos) readOnly() error {
+	err := administer(c.t.Context(), c.box, `ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()`)
+	if err != nil {
+		return err
+	}
+	time.Sleep(c.while(time.Second))
+	return administer(c.t.Context(), c.box, `SET default_transaction_read_only = off`,
+		`ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`)
+}
+
+func (c *chaos) outage(down, up func(context.Context) error) func() error {
+	return func() error {
+		if err := down(c.t.Context()); err != nil {
+			return err
+		}
+		time.Sleep(c.while(time.Second))
+		return up(c.t.Context())
+	}
+}
+
+// durable has Redis acknowledge only what is on disk: what it loses nobody can store.
+func (c *chaos) durable() error {
+	return c.tr.client.ConfigSet(c.t.Context(), "appendfsync", "always").Err()
+}
+
+func (c *chaos) restartedRedis(ctx context.Context) error {
+	if err := c.servers.StartRedis(ctx); err != nil {
+		return err
+	}
+	return c.durable()
+}
+
+func (c *chaos) network() *network {
+	return []*network{c.redis, c.postgres}[c.random.IntN(2)]
+}
+
+func (c *chaos) suffer(ways []string) func() error {
+	return func() error {
+		n := c.network()
+		if err := n.fail(ways); err != nil {
+			return err
+		}
+		time.Sleep(c.while(flushTimeout / 2))
+		return n.heal()
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
-	"weir/services/shared/event"
 )
 
 // impatient makes a consumer take over what others left within seconds.
@@ -55,38 +54,6 @@ func TestConsumersKilledAtRandomLoseAndDoubleNothing(t *testing.T) {
 			tr.check(t, box)
 		})
 	}
-}
-
-// TestPoisonNeverHoldsUpGoodEvents puts every kind of entry on the stream that
-// anybody with XADD could.
-func TestPoisonNeverHoldsUpGoodEvents(t *testing.T) {
-	t.Parallel()
-	w := start(t)
-	options, err := redis.ParseURL(w.box.RedisURL)
-	require.NoError(t, err)
-	client := redis.NewClient(options)
-	defer client.Close()
-	at := time.Now().UTC().Format(time.RFC3339Nano)
-	good := func(i int) string {
-		return fmt.Sprintf(`{"id":"0193a5b0-7c1e-7e4f-9d2a-%012d","type":"click","time":%q,"source":"s","user_id":"u"}`, i, at)
-	}
-	poison := []string{
-		"", "{", "[]", "null", "\xff\xfe", `{"id":"x"}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"` + at + `","source":"s","user_id":"\u0000"}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"` + at + `","source":"s","user_id":"u","value":1e400}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"` + at + `","source":"s","user_id":"u","properties":{"n":1e99999}}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"0000-01-01T00:00:00Z","source":"s","user_id":"u"}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"9999-01-01T00:00:00Z","source":"s","user_id":"u"}`,
-		`{"id":"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f","type":"click","time":"` + at + `","source":"s","user_id":"u","properties":{"a":"\ud800"}}`,
-	}
-	for i, payload := range poison {
-		require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: w.box.StreamName, Values: []any{event.Field, payload}}).Err())
-		require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: w.box.StreamName, Values: []any{event.Field, good(i)}}).Err())
-	}
-	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: w.box.StreamName, Values: []any{"other", "field"}}).Err())
-	reach(t, w.pool, int64(len(poison)), `SELECT count(*) FROM events`)
-	reach(t, w.pool, int64(len(poison)+1), `SELECT count(*) FROM dead_letters WHERE reason <> '' AND stage IN ('decode', 'validate')`)
-	rollupsEqualRaw(t, w.pool)
 }
 
 func TestASlowSecondGroupLosesNothingToTrimming(t *testing.T) {

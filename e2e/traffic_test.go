@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"testing"
@@ -77,7 +78,7 @@ func (tr *traffic) hoard(t *testing.T) {
 		read, err := tr.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
 			Group: "weir", Consumer: "hoarder", Streams: []string{tr.stream, ">"}, Count: 1000, Block: -1,
 		}).Result()
-		if err == redis.Nil {
+		if errors.Is(err, redis.Nil) {
 			return
 		}
 		require.NoError(t, err)

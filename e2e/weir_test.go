@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"weir/e2e/harness"
@@ -27,13 +28,16 @@ import (
 	"weir/services/ingestion"
 	"weir/services/shared/config"
 	"weir/services/shared/logging"
+	"weir/services/shared/redisclient"
 )
 
 func TestMain(m *testing.M) {
 	if fault := os.Getenv(faultAt); fault != "" {
 		os.Exit(consumeFaultily(fault))
 	}
-	code := harness.Main(m)
+	// A connection that is closed with data in it leaves toxiproxy's goroutines behind.
+	code := harness.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
 	os.RemoveAll(builtIn)
 	os.Exit(code)
 }
@@ -122,9 +126,8 @@ func open(t *testing.T, box *harness.Sandbox) *pgxpool.Pool {
 // connect opens the sandbox's Redis until the test ends.
 func connect(t *testing.T, box *harness.Sandbox) *redis.Client {
 	t.Helper()
-	options, err := redis.ParseURL(box.RedisURL)
+	client, err := redisclient.New(redisclient.Config{URL: box.RedisURL})
 	require.NoError(t, err)
-	client := redis.NewClient(options)
 	t.Cleanup(func() { client.Close() })
 	return client
 }

@@ -19,10 +19,10 @@ var shared struct {
 }
 
 // Main runs a package's tests and closes the shared servers. A run that passed fails
-// when goroutines are left. Use it as:
+// when goroutines are left, but for those that are excused. Use it as:
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
-func Main(m *testing.M) int {
+func Main(m *testing.M, excused ...goleak.Option) int {
 	code := m.Run()
 	if shared.servers != nil {
 		if err := shared.servers.Close(); err != nil {
@@ -31,7 +31,7 @@ func Main(m *testing.M) int {
 		}
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := goleak.Find(excused...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
