@@ -13,9 +13,7 @@ import (
 
 const insertDead = `
 INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
-SELECT DISTINCT ON (stream, stream_id) * -- two chunks of a batch may overlap
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
-    AS dead (stream, stream_id, payload, stage, reason, attempts, arrived_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
 ON CONFLICT (stream, stream_id) DO UPDATE SET attempts = dead_letters.attempts + 1`
 
 func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) error {
@@ -36,8 +34,9 @@ func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) 
 	return nil
 }
 
-// once drops what is there twice: a consumer that waited long takes over entries that
-// it is about to write itself, and one statement may touch a row only once.
+// once drops what is there twice, and keeps the order of arrival: two chunks of a batch
+// may overlap, as after a long wait, when a consumer takes over what it holds itself;
+// and one statement may touch a row only once.
 func once(dead []batch.DeadLetter) []batch.DeadLetter {
 	type entry struct{ stream, id string }
 	seen := make(map[entry]bool, len(dead))
