@@ -54,7 +54,7 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 	var proxies []string
 	c.redis, c.postgres, proxies = proxied(t, c.box)
 	c.settings = slices.Concat(proxies, hasty)
-	require.NoError(t, c.durable())
+	c.durable()
 	for i := range 3 {
 		c.consumers = append(c.consumers, c.boot(i, ""))
 	}
@@ -217,15 +217,19 @@ func (c *chaos) outage(down, up func(context.Context) error) func() error {
 }
 
 // durable has Redis acknowledge only what is on disk: what it loses nobody can store.
-func (c *chaos) durable() error {
-	return c.tr.client.ConfigSet(c.t.Context(), "appendfsync", "always").Err()
+func (c *chaos) durable() {
+	// The client believes for a second more that a server which is back is away.
+	require.Eventually(c.t, func() bool {
+		return c.tr.client.ConfigSet(c.t.Context(), "appendfsync", "always").Err() == nil
+	}, patience, 50*time.Millisecond)
 }
 
 func (c *chaos) restartedRedis(ctx context.Context) error {
 	if err := c.servers.StartRedis(ctx); err != nil {
 		return err
 	}
-	return c.durable()
+	c.durable()
+	return nil
 }
 
 func (c *chaos) network() *network {

@@ -126,6 +126,13 @@ func TestWhatPostgresRefusesToEverybodyIsAnOutageNotPoison(t *testing.T) {
 		{"25006 by the session", []string{`ALTER DATABASE ` + database + ` SET default_transaction_read_only = on`,
 			`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'weir-consumer'`},
 			[]string{`SET default_transaction_read_only = off`, `ALTER DATABASE ` + database + ` RESET default_transaction_read_only`}},
+		// An operator cancels what meets some of the events, which are not to blame.
+		{"57014", []string{`CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN
+				IF uuid_hash(NEW.id) % 20 = 0 THEN RAISE query_canceled; END IF;
+				RETURN NEW;
+			END $$`, `CREATE TRIGGER cancel BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION cancel()`},
+			[]string{`DROP TRIGGER cancel ON events`}},
 	}
 	if dir, err := servers.SmallDisk(); err == nil {
 		// What is made from now on is on the small disk, which ballast fills.
