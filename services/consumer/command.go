@@ -131,7 +131,8 @@ func spanFault(err error) error {
 
 func withPool(ctx context.Context, c Config, act func(*pgxpool.Pool) error) error {
 	c.Postgres.PoolSize = max(c.Postgres.PoolSize, 4) // rebuilding takes three connections
-	pool, err := pgpool.New(ctx, c.Postgres, "consumer")
+	// By another name than the consumers': theirs may be ended when they are silent.
+	pool, err := pgpool.New(ctx, c.Postgres, "consumer-audit")
 	if err != nil {
 		return err
 	}
