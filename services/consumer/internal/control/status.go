@@ -15,6 +15,7 @@ type Status struct {
 	Rate         float64     `json:"events_per_second" doc:"Entries done with by this consumer, mean of the last ten seconds" example:"1250.5"`
 	LastFlush    *time.Time  `json:"last_flush,omitempty" doc:"When a batch last committed; absent before the first" example:"2026-01-02T15:04:05.123Z"`
 	LastBatch    int64       `json:"last_batch_events" doc:"Entries of that batch" example:"5000"`
+	BatchLimit   int         `json:"batch_limit_events" doc:"Most entries of a batch now; it grows with the backlog and shrinks with the time of transactions" example:"20000"`
 	FlushSeconds float64     `json:"last_flush_seconds" doc:"How long its transaction took" example:"0.031"`
 	Partitions   []Partition `json:"partitions" nullable:"false" doc:"The streams that this consumer reads"`
 }
@@ -60,7 +61,7 @@ func (c *Control) status() Status {
 	s := c.Pipeline.Status()
 	out := Status{
 		State: "running", Breaker: s.Breaker, Rate: s.Rate,
-		LastBatch: s.LastBatch, FlushSeconds: s.LastTook.Seconds(), Partitions: []Partition{},
+		LastBatch: s.LastBatch, BatchLimit: s.BatchLimit, FlushSeconds: s.LastTook.Seconds(), Partitions: []Partition{},
 	}
 	switch {
 	case s.Paused:

@@ -8,6 +8,7 @@ type metrics struct {
 	batch, decode, flush  prometheus.Histogram
 	failures, trimmed     prometheus.Counter
 	lastFlush, breaker    prometheus.Gauge
+	batchLimit            prometheus.Gauge
 	backlog, pending, age *prometheus.GaugeVec
 }
 
@@ -35,17 +36,18 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_consumer_invalid_events_total", Help: "Events that are not valid, by the stage that found it.",
 		}, []string{"stage"}),
-		batch:     histogram("batch_events", "Entries per transaction.", prometheus.ExponentialBuckets(1, 4, 10)),
-		decode:    histogram("decode_duration_seconds", "Time to decode and validate one batch.", seconds),
-		flush:     histogram("flush_duration_seconds", "Time of one transaction that committed.", seconds),
-		failures:  counter("flush_failures_total", "Transactions that failed and were tried again."),
-		trimmed:   counter("trimmed_entries_total", "Acknowledged entries removed from the stream."),
-		lastFlush: gauge("last_flush_timestamp_seconds", "When a batch last committed, in Unix time."),
-		breaker:   gauge("breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open."),
-		backlog:   byStream("backlog_events", "Entries not acknowledged, waiting and pending."),
-		pending:   byStream("pending_events", "Entries given to a consumer and not acknowledged."),
-		age:       byStream("backlog_age_seconds", "Age of the oldest entry that is not acknowledged."),
+		batch:      histogram("batch_events", "Entries per transaction.", prometheus.ExponentialBuckets(1, 4, 10)),
+		decode:     histogram("decode_duration_seconds", "Time to decode and validate one batch.", seconds),
+		flush:      histogram("flush_duration_seconds", "Time of one transaction that committed.", seconds),
+		failures:   counter("flush_failures_total", "Transactions that failed and were tried again."),
+		trimmed:    counter("trimmed_entries_total", "Acknowledged entries removed from the stream."),
+		lastFlush:  gauge("last_flush_timestamp_seconds", "When a batch last committed, in Unix time."),
+		batchLimit: gauge("batch_limit_events", "Most events that a batch may have now: it grows with the backlog and shrinks with the time of transactions."),
+		breaker:    gauge("breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open."),
+		backlog:    byStream("backlog_events", "Entries not acknowledged, waiting and pending."),
+		pending:    byStream("pending_events", "Entries given to a consumer and not acknowledged."),
+		age:        byStream("backlog_age_seconds", "Age of the oldest entry that is not acknowledged."),
 	}
-	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.lastFlush, m.breaker, m.backlog, m.pending, m.age)
+	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.lastFlush, m.breaker, m.batchLimit, m.backlog, m.pending, m.age)
 	return m
 }

@@ -33,7 +33,9 @@ type Config struct {
 	ReadSize int           `env:"CONSUMER_READ_SIZE" default:"2000" min:"1" max:"10000" help:"Most entries of one read from Redis."`
 	Block    time.Duration `env:"CONSUMER_BLOCK" default:"500ms" min:"10ms" max:"1s" help:"How long one read waits for entries."`
 
-	BatchEvents  int           `env:"BATCH_MAX_EVENTS" default:"20000" min:"1" max:"200000" help:"Most events of one transaction."`
+	BatchEvents  int           `env:"BATCH_MAX_EVENTS" default:"20000" min:"1" max:"200000" help:"Most events of one transaction. Batches grow to it while there is a backlog."`
+	BatchLeast   int           `env:"BATCH_MIN_EVENTS" default:"1000" min:"1" max:"200000" help:"To how many events a batch is cut at most when transactions take longer than BATCH_TARGET_TIME; with BATCH_MAX_EVENTS below it, that."`
+	BatchTarget  time.Duration `env:"BATCH_TARGET_TIME" default:"1s" min:"10ms" max:"1m" help:"How long a transaction should take at most."`
 	BatchBytes   int           `env:"BATCH_MAX_BYTES" default:"16777216" min:"65536" max:"268435456" help:"Most bytes of events, as JSON, of one transaction."`
 	BatchWait    time.Duration `env:"BATCH_MAX_WAIT" default:"50ms" min:"0s" max:"10s" help:"How long a batch waits to fill up once it has an event."`
 	FlushTimeout time.Duration `env:"FLUSH_TIMEOUT" default:"20s" min:"1s" max:"10m" help:"Longest a transaction may take before its connection is taken for dead."`
@@ -57,6 +59,7 @@ type Pipeline struct {
 	metrics   *metrics
 	breaker   *gobreaker.CircuitBreaker[store.Result]
 	chunks    chan stream.Chunk
+	size      *size      // of batches
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 
 	paused    atomic.Bool
@@ -84,6 +87,8 @@ func (p *Pipeline) Init(registry prometheus.Registerer) {
 	// A whole batch is read ahead: without it writers wait for Redis half of the time
 	// (measured by draining: 1.4 times the rate).
 	p.chunks = make(chan stream.Chunk, 1+p.Config.BatchEvents/p.Config.ReadSize)
+	p.size = newSize(min(p.Config.BatchLeast, p.Config.BatchEvents), p.Config.BatchEvents, p.Config.BatchTarget)
+	p.metrics.batchLimit.Set(float64(p.size.events()))
 	p.breaker = gobreaker.NewCircuitBreaker[store.Result](gobreaker.Settings{
 		Name: "postgres", MaxRequests: 1, Timeout: breakerPause,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },

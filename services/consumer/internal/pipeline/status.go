@@ -10,6 +10,7 @@ type Status struct {
 	LastFlush  time.Time     // zero before the first
 	LastBatch  int64         // its entries
 	LastTook   time.Duration // its transaction
+	BatchLimit int           // most entries of a batch, now
 	Partitions []Partition
 }
 
@@ -25,7 +26,7 @@ type Partition struct {
 func (p *Pipeline) Status() Status {
 	s := Status{
 		Paused: p.paused.Load(), Breaker: p.breaker.State().String(), Rate: p.rate.perSecond(time.Now()),
-		LastBatch: p.lastBatch.Load(), LastTook: time.Duration(p.lastTook.Load()),
+		BatchLimit: p.size.events(), LastBatch: p.lastBatch.Load(), LastTook: time.Duration(p.lastTook.Load()),
 	}
 	if ms := p.lastFlush.Load(); ms > 0 {
 		s.LastFlush = time.UnixMilli(ms).UTC()

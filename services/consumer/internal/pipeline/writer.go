@@ -74,7 +74,7 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 				return b.Entries() > 0
 			}
 			b.Add(c)
-			if b.Entries() >= p.Config.BatchEvents || b.Bytes() >= p.Config.BatchBytes {
+			if b.Entries() >= p.size.events() || b.Bytes() >= p.Config.BatchBytes {
 				return true
 			}
 			if full == nil {
@@ -101,6 +101,7 @@ func (p *Pipeline) commit(ctx context.Context, b *batch.Batch) (store.Result, er
 			took := time.Since(start)
 			p.metrics.flush.Observe(took.Seconds())
 			p.lastTook.Store(int64(took))
+			p.metrics.batchLimit.Set(float64(p.size.learn(b.Entries(), took, len(p.chunks) > 0)))
 			return result, nil
 		}
 		if ctx.Err() != nil {
