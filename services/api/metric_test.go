@@ -34,6 +34,7 @@ func threeDays(start time.Time, n int) []event.Event {
 		e.Source = pick("web", "web", "app")
 		e.Path = pick("", "/", "/", "/", "/pricing", "/docs", "/a", "/b", "/c")
 		e.Country = pick("", "DE", "FR")
+		e.UserID = fmt.Sprintf("u-%d", r.IntN(200))
 		if e.Type == "purchase" {
 			e.Value, e.HasValue, e.Currency = r.Int64N(1e9)+1, true, "EUR"
 		}
@@ -165,10 +166,12 @@ type answeredSummary struct {
 	}
 	Events int64
 	Value  json.Number
+	Users  int64
 	ByType []struct {
 		Type   string
 		Events int64
 		Value  json.Number
+		Users  int64
 	} `json:"by_type"`
 }
 
@@ -201,16 +204,21 @@ func TestSummaryEqualsCountingTheRowsAndSumsExactly(t *testing.T) {
 		require.Equal(t, start.Add(71*time.Hour+2*time.Minute), got.Meta.To)
 		require.Equal(t, "rollups", got.Meta.ServedBy)
 		require.WithinDuration(t, time.Now(), got.Meta.AsOf, time.Minute)
-		var n int64
+		var n, users int64
 		var value string
-		require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT count(*), coalesce(trim_scale(sum(value)), 0)::text FROM events
+		require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT count(*), coalesce(trim_scale(sum(value)), 0)::text, count(DISTINCT user_id) FROM events
 			WHERE time >= $1 AND time < $2 AND ($3 = '' OR type = $3) AND ($4 = '' OR source = $4)`,
-			got.Meta.From, got.Meta.To, filter.Get("type"), filter.Get("source")).Scan(&n, &value))
+			got.Meta.From, got.Meta.To, filter.Get("type"), filter.Get("source")).Scan(&n, &value, &users))
+		require.Equal(t, users, got.Users)
 		require.Equal(t, n, got.Events)
 		require.Equal(t, value, got.Value.String())
 		var sum int64
 		for i, one := range got.ByType {
 			sum += one.Events
+			require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT count(DISTINCT user_id) FROM events
+				WHERE time >= $1 AND time < $2 AND type = $3 AND ($4 = '' OR source = $4)`,
+				got.Meta.From, got.Meta.To, one.Type, filter.Get("source")).Scan(&users))
+			require.Equal(t, users, one.Users)
 			if i > 0 {
 				require.GreaterOrEqual(t, got.ByType[i-1].Events, one.Events)
 			}

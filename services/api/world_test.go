@@ -26,6 +26,7 @@ import (
 	"weir/services/shared/event"
 	"weir/services/shared/redisclient"
 	"weir/services/shared/rollup"
+	"weir/services/shared/unique"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -126,6 +127,7 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 	require.NoError(w.t, err)
 	rows := make([][]any, len(events))
 	sums := map[rollup.Delta]*rollup.Delta{}
+	seen := map[rollup.Delta]*unique.Set{}
 	var batch rollup.Batch
 	null := func(s string) any {
 		if s == "" {
@@ -146,8 +148,9 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 			}
 			key := rollup.Delta{Minute: int32(e.Time.Unix() / 60), Key: rollup.Key{Dimension: d, Type: e.Type, Value: v}}
 			if sums[key] == nil {
-				sums[key] = &rollup.Delta{Minute: key.Minute, Key: key.Key}
+				sums[key], seen[key] = &rollup.Delta{Minute: key.Minute, Key: key.Key}, new(unique.Set)
 			}
+			seen[key].Add(unique.Hash(e.Actor()))
 			sums[key].Events++
 			sums[key].Value += e.Value
 		}
@@ -160,13 +163,18 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 		SELECT id, time, type, source, user_id, path, country, browser, value::numeric, currency, properties::jsonb FROM load`)
 	require.NoError(w.t, err)
 	queue := &pgx.Batch{}
-	for _, d := range sums {
+	for key, d := range sums {
+		users, err := seen[key].AppendBinary(nil)
+		require.NoError(w.t, err)
 		batch.Deltas = append(batch.Deltas, *d)
 		queue.Queue(`INSERT INTO rollup_keys (dimension, type, value) SELECT $1, $2, $3
 			WHERE NOT EXISTS (SELECT FROM rollup_keys WHERE (dimension, type, value) = ($1, $2, $3))`, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
 		queue.Queue(`INSERT INTO rollup_deltas (minute, key_id, events, dimension, value)
 			SELECT $1, id, $2, dimension, $3 FROM rollup_keys WHERE (dimension, type, value) = ($4, $5, $6)`,
 			d.Minute, d.Events, d.Value, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
+		queue.Queue(`INSERT INTO rollup_user_deltas (minute, key_id, dimension, users)
+			SELECT $1, id, dimension, $2 FROM rollup_keys WHERE (dimension, type, value) = ($3, $4, $5)`,
+			d.Minute, users, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
 	}
 	require.NoError(w.t, tx.SendBatch(ctx, queue).Close())
 	var xid string

@@ -4,12 +4,15 @@ import "time"
 
 // grain is a resolution that the database keeps rollups at.
 type grain struct {
-	view string // that shows them, what is not folded yet included
-	size time.Duration
+	view  string // that shows the counts, what is not folded yet included
+	users string // and the users
+	size  time.Duration
 }
 
 // grains from fine to coarse. Hours and days are UTC's.
-var grains = []grain{{"minutes", time.Minute}, {"hours", time.Hour}, {"days", 24 * time.Hour}}
+var grains = []grain{
+	{"minutes", "user_minutes", time.Minute}, {"hours", "user_hours", time.Hour}, {"days", "user_days", 24 * time.Hour},
+}
 
 // part is a stretch of a span, and the grain that answers it.
 type part struct {

@@ -23,10 +23,19 @@ func (s *statement) arg(v any) string {
 // statement, so in one snapshot: a fold that commits meanwhile is seen wholly or
 // not at all.
 func (s *statement) cells(of span, largest time.Duration, d rollup.Dimension) string {
+	return s.parts(of, largest, d, "bucket, key_id, events, value", func(g grain) string { return g.view })
+}
+
+// sets is a query of the sets of users (key_id, users), in the same way.
+func (s *statement) sets(of span, d rollup.Dimension) string {
+	return s.parts(of, 24*time.Hour, d, "key_id, users", func(g grain) string { return g.users })
+}
+
+func (s *statement) parts(of span, largest time.Duration, d rollup.Dimension, columns string, from func(grain) string) string {
 	dimension := s.arg(int16(d))
 	var selects []string
 	for _, p := range of.parts(largest) {
-		selects = append(selects, "SELECT bucket, key_id, events, value FROM "+p.view+
+		selects = append(selects, "SELECT "+columns+" FROM "+from(p.grain)+
 			" WHERE dimension = "+dimension+" AND bucket >= "+s.arg(p.from)+" AND bucket < "+s.arg(p.to))
 	}
 	return strings.Join(selects, "\n    UNION ALL\n    ")
