@@ -17,7 +17,7 @@ import (
 
 // recovery is the time within which work goes on once a server is back: the longest
 // pause between two attempts, the breaker's, and a flush; and some for a busy machine.
-const recovery = 7500*time.Millisecond + 2*time.Second + flushTimeout + 5*time.Second
+const recovery = 7500*time.Millisecond + 2*time.Second + flushTimeout + 15*time.Second
 
 // long reports whether this is the long run that `make chaos` starts.
 func long() bool { return os.Getenv(chaosFor) != "" }
