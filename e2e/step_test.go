@@ -33,7 +33,7 @@ var frugal = append(hasty, "CONSUMER_WRITERS=1", "CONSUMER_READ_SIZE=20", "BATCH
 // takeover is the time within which entries that a dead consumer left are stored and
 // acknowledged, counted from when it was last seen: it must be missed, looked for, and
 // one flush for its transaction to be given up or to be waited for. The rest is for a
-// machine that runs other tests: it takes 1 to 3 s on two idle cores.
+// machine that runs other tests: measured, 0.4 to 2.8 s.
 const takeover = claimIdle + claimInterval + flushTimeout + 5*time.Second
 
 // commitSent stands for the moment between COMMIT and its answer.
