@@ -43,6 +43,8 @@ type Reader struct {
 	// Abandon is closed when nobody takes chunks any more; what is left of them then
 	// stays pending. Nil means never.
 	Abandon <-chan struct{}
+
+	reply reply
 }
 
 // Run sends what it reads to out until ctx ends; it returns nil then, once it has
@@ -135,18 +137,37 @@ func (r *Reader) read(ctx context.Context, position string) ([]Entry, error) {
 	// go-redis itself would wait ten seconds more than Redis may block.
 	ctx, cancel := context.WithTimeout(ctx, r.Block+answer)
 	defer cancel()
-	streams, err := r.Group.Reading.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{r.Group.Key, position}, Count: r.Count, Block: r.Block,
-	}).Result()
+	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", r.Count, "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
+	command.SetFirstKeyPos(6) // tells a cluster's client which node to ask
+	err := r.Group.Reading.Process(ctx, command)
+	if len(r.reply.b) > 0 && r.reply.b[0] == '-' {
+		// What an error means, such as that the stream moved to another node, go-redis
+		// knows best; but it is left to us in a raw reply.
+		err = r.Group.Reading.XRead(ctx, &redis.XReadArgs{Streams: []string{r.Group.Key, position}, Count: 1, Block: -1}).Err()
+		if err == nil {
+			return nil, nil // it was gone when asked again
+		}
+	}
 	var network *net.OpError
 	if errors.Is(err, redis.Nil) || errors.As(err, &network) && network.Op == "read" && network.Timeout() {
 		return nil, nil // nothing arrived
 	}
-	if err != nil || len(streams) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return entries(streams[0].Messages), nil
+	return parseEntries(string(r.reply.b))
 }
+
+// buffer returns an empty reply, with the room of the last.
+func (r *Reader) buffer() *reply {
+	if r.reply.b = r.reply.b[:0]; cap(r.reply.b) > mostBuffered {
+		r.reply.b = nil
+	}
+	return &r.reply
+}
+
+// mostBuffered bounds the memory that one read of large events leaves behind.
+const mostBuffered = 4 << 20
 
 // pending reads what this consumer itself left pending, after an id, and returns where
 // to go on, "" at the end.
