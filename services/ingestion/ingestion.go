@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/services/ingestion/internal/collector"
+	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
@@ -31,6 +32,8 @@ type Config struct {
 	config.Base
 	Redis     redisclient.Config
 	Stream    config.Stream
+	Publish   publish.Config
+	Gate      gate.Config
 	Generator generator.Config
 
 	Port      int      `env:"INGESTION_PORT" default:"3002" min:"0" max:"65535" help:"Port of ingestion's API."`
@@ -59,7 +62,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	client, err := redisclient.New(c.Redis)
+	client, err := redisclient.New(c.Redis, redisclient.FailFast)
 	if err != nil {
 		return err
 	}
@@ -73,7 +76,13 @@ func Run(ctx context.Context, c Config) error {
 	log.Info("All database connections successful.")
 
 	registry := telemetry.NewRegistry()
-	publisher := publish.New(client, event.StreamKeys(c.Stream.Name, c.Stream.Partitions), registry)
+	streams := event.StreamKeys(c.Stream.Name, c.Stream.Partitions)
+	watch := gate.New(c.Gate, client, streams, log, registry)
+	watch.Measure(ctx)
+	publisher := publish.New(c.Publish, client, streams, watch, registry)
+	if err := publisher.Check(ctx); err != nil {
+		return err
+	}
 	api := newAPI()
 	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
 	collect.Register(api, registry)
@@ -95,6 +104,7 @@ func Run(ctx context.Context, c Config) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return generate.Run(ctx) })
 	err = group.Wait()
 	stopPublishing()

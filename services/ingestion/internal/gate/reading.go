@@ -1,0 +1,96 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/services/shared/backlog"
+)
+
+// reading is what one measurement found.
+type reading struct {
+	at            time.Time
+	events        int64         // waiting for the consumer, in all streams
+	done          int64         // acknowledged since the groups began
+	age           time.Duration // of the oldest that waits
+	memory, limit int64         // bytes that Redis uses, and may use
+	drain         float64       // events per second that the consumer takes away
+}
+
+// read measures the backlog of each stream, and Redis' memory.
+func (g *Gate) read(ctx context.Context) (r reading, err error) {
+	r.at = time.Now()
+	for _, key := range g.keys {
+		b, err := backlog.Measure(ctx, g.client, key, g.config.Group)
+		if err != nil {
+			return r, err
+		}
+		r.events += b.Events
+		r.done += b.Done
+		if b.Group { // else nobody has begun to read, and nothing is overdue
+			r.age = max(r.age, b.Age)
+		}
+	}
+	info, err := g.client.Info(ctx, "memory").Result()
+	if err != nil {
+		return r, fmt.Errorf("measure memory: %w", err)
+	}
+	r.memory, r.limit = number(info, "used_memory"), g.config.MaxMemory
+	if most := number(info, "maxmemory"); most > 0 {
+		r.limit = min(r.limit, most/10*9)
+	}
+	return r, nil
+}
+
+// low is the memory below which events are accepted again.
+func (r reading) low() int64 { return int64(float64(r.limit) * memoryLow) }
+
+// smooth is over how long the drain rate is averaged: several of the consumer's
+// batches.
+const smooth = 5 * time.Second
+
+// drainUntil returns the drain rate, as known at r, averaged over some seconds.
+func (last reading) drainUntil(r reading) float64 {
+	passed := r.at.Sub(last.at).Seconds()
+	if last.at.IsZero() || passed <= 0 {
+		return 0
+	}
+	// What was acknowledged; where Redis does not know, by how much less there is.
+	now := float64(max(r.done-last.done, last.events-r.events, 0)) / passed
+	share := 1 - math.Exp(-passed/smooth.Seconds())
+	return last.drain + share*(now-last.drain)
+}
+
+// wait estimates how long it takes until events are accepted again.
+func (r reading) wait(why Reason, c *Config) time.Duration {
+	var surplus float64 // events to be taken away first
+	switch events := float64(r.events); why {
+	case Backlog:
+		surplus = events - float64(c.LowEvents)
+	case Age:
+		surplus = events * (1 - c.LowAge.Seconds()/max(r.age, c.HighAge).Seconds())
+	case Memory: // taking the backlog for what fills it
+		surplus = events * (1 - float64(r.low())/float64(max(r.memory, r.limit, 1)))
+	default: // an outage, or a moment's rush: nothing to compute
+		return minWait
+	}
+	if r.drain <= 0 {
+		return maxWait
+	}
+	return time.Duration(min(max(surplus/r.drain, minWait.Seconds()), maxWait.Seconds()) * float64(time.Second))
+}
+
+// number finds a number in the text of INFO; 0 when it is not there.
+func number(info, name string) int64 {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
