@@ -86,6 +86,11 @@ func Run(ctx context.Context, c Config) error {
 	api := newAPI()
 	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
 	collect.Register(api, registry)
+	generate, err := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
+	if err != nil {
+		return err
+	}
+	generate.Register(api, c.Production())
 	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
 	if c.Pprof {
 		api.RegisterProfiles()
@@ -94,8 +99,6 @@ func Run(ctx context.Context, c Config) error {
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
 		Grace: c.ShutdownGrace, Listening: c.Listening,
 	}
-	generate := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
-
 	// The publisher ends after those that publish: what was accepted is flushed.
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()
@@ -123,6 +126,7 @@ func OpenAPI() *huma.OpenAPI {
 	registry := prometheus.NewRegistry()
 	collect := collector.Collector{}
 	collect.Register(api, registry)
+	new(generator.Generator).Register(api, false)
 	api.RegisterHealth(registry)
 	return api.OpenAPI()
 }

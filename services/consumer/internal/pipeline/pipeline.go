@@ -24,6 +24,7 @@ import (
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
 	"weir/services/shared/backlog"
+	"weir/services/shared/meter"
 )
 
 // Config bounds the pipeline.
@@ -64,7 +65,7 @@ type Pipeline struct {
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 
 	paused    atomic.Bool
-	rate      meter        // of entries done with
+	rate      meter.Meter  // of entries done with
 	lastBatch atomic.Int64 // entries
 	lastTook  atomic.Int64 // of the last transaction, nanoseconds
 

@@ -198,14 +198,14 @@ func (g *Gate) Landed(events, bytes int, err error) {
 	}
 }
 
-// Away reports whether Redis is taken to be away: what was let in may fail at once.
-func (g *Gate) Away() bool {
+// State returns why events are refused, or "" while they are let in.
+func (g *Gate) State() Reason {
 	if g == nil {
-		return false
+		return ""
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.reason == Away
+	return g.reason
 }
 
 // Refuse returns a *Refused for a reason that the caller found.

@@ -182,7 +182,7 @@ func TestARedisThatIsFullOrGoneShutsItAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	defer gone.Close()
 	g.Landed(1, 1, gone.Ping(t.Context()).Err())
-	require.True(t, g.Away())
+	require.Equal(t, Away, g.State())
 	refused, ok := IsRefused(g.Admit(1, 1))
 	require.True(t, ok)
 	require.Equal(t, Away, refused.Reason)
@@ -262,6 +262,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	require.False(t, ok)
 	var none *Gate
 	require.NoError(t, none.Ask())
+	require.Empty(t, none.State())
 	require.NoError(t, none.Admit(1, 1))
 	require.True(t, strings.HasPrefix(none.Refuse(Busy).Error(), "Too many"))
 }

@@ -89,6 +89,9 @@ func New(c Config, client redis.UniversalClient, keys []string, g *gate.Gate, re
 // work that would be in vain.
 func (p *Publisher) Ready() error { return p.gate.Ask() }
 
+// Open reports whether events are let in.
+func (p *Publisher) Open() bool { return p.gate.State() == "" }
+
 // Publish returns once Redis has every message, as durably as configured, or with
 // the error that kept it from having one. A *gate.Refused means that none was let in.
 // After any other error some may be in the stream and some not: sending all again is
@@ -208,7 +211,7 @@ func (f *flusher) expects(r *request) bool {
 	switch {
 	case r.ctx.Err() != nil: // gave up while it waited
 		f.answer(r, r.ctx.Err())
-	case f.gate.Away():
+	case f.gate.State() == gate.Away: // what was let in before fails at once
 		f.answer(r, f.gate.Refuse(gate.Away))
 	default:
 		return true
