@@ -48,7 +48,7 @@ func (g *Generator) Register(api httpserver.API, production bool) {
 		"State, settings and statistics. Latency is counted from when an event was due, so a slow pipeline cannot hide by slowing the generator down."),
 		func(context.Context, *struct{}) (*statusOutput, error) { return g.answer(nil) })
 	huma.Register(group, operation(http.MethodPatch, "/v1/generator", "change-generator", "Change the settings",
-		"What is left out stays. During a run, rate, shape, journey, faults, volume and overload change at once; a profile or a seed begins a new run. One wrong setting, and nothing is changed."),
+		"What is left out stays. During a run, rate, shape, journey, faults, volume and overload change at once; a profile, arrivals or a seed begins a new run. One wrong setting, and nothing is changed."),
 		func(ctx context.Context, in *changeInput) (*statusOutput, error) {
 			return g.answer(g.Change(ctx, in.Body))
 		})

@@ -163,7 +163,8 @@ type ErrWrong struct{ Cause error }
 func (e ErrWrong) Error() string { return e.Cause.Error() }
 
 // Change changes the settings, of the run under way too: at once where the sequence
-// of events allows it; another profile or seed begins a new run. An ErrWrong means
+// of events allows it; another profile, seed or kind of
+// arrivals begins a new run. An ErrWrong means
 // that nothing was changed.
 func (g *Generator) Change(ctx context.Context, c Change) error {
 	g.control.Lock()
@@ -180,7 +181,7 @@ func (g *Generator) Change(ctx context.Context, c Change) error {
 	switch {
 	case r == nil:
 		return nil
-	case c.Profile != nil || c.Seed != nil:
+	case c.Profile != nil || c.Seed != nil || c.Arrivals != nil:
 		if err := g.stop(ctx); err != nil {
 			return err
 		}

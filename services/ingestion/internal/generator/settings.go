@@ -54,6 +54,7 @@ type Settings struct {
 	Profile  string          `json:"profile" doc:"Name of the profile that everything not listed here comes from" example:"web-shop"`
 	Seed     int64           `json:"seed" doc:"The same seed makes the same traffic; 0 takes the clock at the start" example:"1"`
 	Shape    loadgen.Shape   `json:"shape" doc:"The rate over time"`
+	Arrivals string          `json:"arrivals" enum:"poisson,even" doc:"How events are spread around the rate: independently of each other, as visitors are, or at equal distances"`
 	Volume   loadgen.Volume  `json:"volume" doc:"When the run ends; empty is never"`
 	Journey  loadgen.Journey `json:"journey" doc:"The mix of events: for each step of a session the weights of what follows"`
 	Faults   loadgen.Faults  `json:"faults" doc:"What goes wrong on the way, as shares of the events"`
@@ -79,7 +80,7 @@ func newSettings(c Config) (Settings, error) {
 // view brings what is shown in line with the profile.
 func (s Settings) view() Settings {
 	p := &s.profile
-	s.Profile, s.Shape, s.Volume, s.Journey, s.Faults = p.Name, p.Shape, p.Volume, p.Journey, p.Faults
+	s.Profile, s.Shape, s.Arrivals, s.Volume, s.Journey, s.Faults = p.Name, p.Shape, string(p.Arrivals), p.Volume, p.Journey, p.Faults
 	return s
 }
 
@@ -89,6 +90,7 @@ type Change struct {
 	Seed     *int64           `json:"seed,omitempty" minimum:"0" maximum:"9007199254740991" doc:"During a run it begins a new one" example:"7"`
 	Rate     *float64         `json:"rate,omitempty" doc:"Events per second, short for a constant shape" example:"2000"`
 	Shape    *loadgen.Shape   `json:"shape,omitempty" doc:"The rate over time, from now on"`
+	Arrivals *string          `json:"arrivals,omitempty" enum:"poisson,even" doc:"How events are spread around the rate. During a run it begins a new one"`
 	Volume   *loadgen.Volume  `json:"volume,omitempty" doc:"When the run ends, counted from its start. One that has ended goes on when it grows"`
 	Journey  *loadgen.Journey `json:"journey,omitempty" doc:"The mix, from each session's next step on"`
 	Faults   *loadgen.Faults  `json:"faults,omitempty" doc:"What goes wrong; shares left out are zero"`
@@ -110,6 +112,9 @@ func (s Settings) apply(c Change) (Settings, error) {
 	p := &s.profile
 	if c.Rate != nil {
 		p.Shape = loadgen.Constant(*c.Rate)
+	}
+	if c.Arrivals != nil {
+		p.Arrivals = loadgen.Arrivals(*c.Arrivals)
 	}
 	set(&p.Shape, c.Shape)
 	set(&p.Volume, c.Volume)
