@@ -102,7 +102,7 @@ func (g *Gate) Measure(ctx context.Context) {
 		return
 	}
 	g.landed = g.landed.minus(before)
-	r.drain = g.last.drainUntil(r)
+	r.drain, r.sureness = g.last.drainUntil(r)
 	g.last = r
 	g.set(g.judge(r), nil)
 }

@@ -231,18 +231,29 @@ func TestRetryAfterFollowsTheDrainRate(t *testing.T) {
 	require.Len(t, seen, 10, "6 to 15 seconds: %v", seen)
 	require.GreaterOrEqual(t, jitter(minWait), time.Second)
 
-	// A steady 100 events a second, whichever way it is seen.
-	start := time.Now()
-	last := reading{at: start, events: 10_000}
-	for i := range 200 {
-		r := reading{at: last.at.Add(200 * time.Millisecond), events: last.events - 20}
-		if i%2 == 0 {
-			r.done = last.done + 20
-		}
-		r.drain = last.drainUntil(r)
+	// A steady 100 events a second, whichever way it is seen, known from the first on.
+	last := reading{at: time.Now(), events: 10_000}
+	step := func(events, done int64) {
+		r := reading{at: last.at.Add(200 * time.Millisecond), events: events, done: done}
+		r.drain, r.sureness = last.drainUntil(r)
 		last = r
 	}
-	require.InDelta(t, 100, last.drain, 5)
+	for i := range int64(200) {
+		step(last.events-20, last.done+20*(i%2))
+		require.InDelta(t, 100, last.drain, 1)
+	}
+	// A consumer that has nothing to do is not a slow one.
+	last.events = 5
+	for range 200 {
+		step(5, last.done+5)
+	}
+	require.InDelta(t, 100, last.drain, 1)
+	step(5, last.done+30) // it can do that, too
+	require.InDelta(t, 150, last.drain, 1)
+	for range 200 { // and a faster one is noticed
+		step(10_000, last.done+40)
+	}
+	require.InDelta(t, 200, last.drain, 1)
 }
 
 func TestMarksMustLeaveRoomBetweenThem(t *testing.T) {

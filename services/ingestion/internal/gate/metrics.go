@@ -25,7 +25,7 @@ func (g *Gate) register(registry prometheus.Registerer) {
 		}),
 		gauge("backlog_events", "Events that wait for the consumer, as last measured.", func() float64 { return float64(g.last.events) }),
 		gauge("backlog_age_seconds", "Age of the oldest event that waits.", func() float64 { return g.last.age.Seconds() }),
-		gauge("drain_events_per_second", "Events that the consumer takes away, mean of the last seconds.", func() float64 { return g.last.drain }),
+		gauge("drain_events_per_second", "Events per second that the consumer took away when it last had enough to do.", func() float64 { return g.last.drain }),
 		gauge("redis_memory_bytes", "Memory that Redis uses.", func() float64 { return float64(g.last.memory) }),
 		gauge("redis_memory_limit_bytes", "Memory that ingestion lets Redis grow to.", func() float64 { return float64(g.last.limit) }),
 		gauge("in_flight_bytes", "Bytes of events on their way to Redis.", func() float64 { return float64(g.flying.bytes) }))

@@ -18,7 +18,8 @@ type reading struct {
 	done          int64         // acknowledged since the groups began
 	age           time.Duration // of the oldest that waits
 	memory, limit int64         // bytes that Redis uses, and may use
-	drain         float64       // events per second that the consumer takes away
+	drain         float64       // events per second that the consumer can take away
+	sureness      float64       // how much of the last seconds drain is based on, up to 1
 }
 
 // read measures the backlog of each stream, and Redis' memory.
@@ -53,16 +54,23 @@ func (r reading) low() int64 { return int64(float64(r.limit) * memoryLow) }
 // batches.
 const smooth = 5 * time.Second
 
-// drainUntil returns the drain rate, as known at r, averaged over some seconds.
-func (last reading) drainUntil(r reading) float64 {
+// drainUntil returns the drain rate, as known at r: while the consumer has more to do
+// than it can, the mean of some seconds. When it did all that there was, its rate is
+// that of the events that came: it can do at least that.
+func (last reading) drainUntil(r reading) (drain, sureness float64) {
 	passed := r.at.Sub(last.at).Seconds()
-	if last.at.IsZero() || passed <= 0 {
-		return 0
-	}
 	// What was acknowledged; where Redis does not know, by how much less there is.
-	now := float64(max(r.done-last.done, last.events-r.events, 0)) / passed
+	done := max(r.done-last.done, last.events-r.events, 0)
+	if last.at.IsZero() || passed <= 0 {
+		return 0, 0
+	}
+	if done >= last.events {
+		return max(last.drain, float64(done)/passed), last.sureness
+	}
 	share := 1 - math.Exp(-passed/smooth.Seconds())
-	return last.drain + share*(now-last.drain)
+	sureness = last.sureness + share*(1-last.sureness)
+	// The first seconds are not taken for a mean of them and zeros.
+	return last.drain + share/sureness*(float64(done)/passed-last.drain), sureness
 }
 
 // wait estimates how long it takes until events are accepted again.
