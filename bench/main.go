@@ -47,7 +47,7 @@ var commands = map[string]func(ctx context.Context, flags *flag.FlagSet, args []
 		o := publishOptions{}
 		flags.IntVar(&o.events, "events", 1_000_000, "events of one run")
 		flags.IntVar(&o.runs, "runs", 5, "runs; the median counts")
-		flags.DurationVar(&o.paced, "paced", 10*time.Second, "how long each rate is held")
+		flags.DurationVar(&o.paced, "paced", 5*time.Second, "how long each rate is held in a run")
 		flags.StringVar(&o.json, "json", "", "file to write the figures to")
 		flags.StringVar(&o.profile, "cpuprofile", "", "file to write ingestion's CPU profile of the first run to")
 		_ = flags.Parse(args)

@@ -46,7 +46,8 @@ type Gate struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	reason  Reason // why it is shut; "" is open
+	reason  Reason    // why it is shut; "" is open
+	since   time.Time // shut
 	last    reading
 	landed  load // let in and in Redis, since the last measurement began
 	flying  load // let in and not in Redis yet
@@ -140,6 +141,9 @@ func (g *Gate) set(reason Reason, cause error) {
 	default:
 		g.log.Warn("Refusing events.", append(facts, "reason", reason)...)
 	}
+	if g.reason == "" {
+		g.since = time.Now()
+	}
 	g.reason = reason
 }
 
@@ -224,7 +228,7 @@ func (g *Gate) refuse(why Reason) error {
 		return nil
 	}
 	g.refused.WithLabelValues(string(why)).Inc()
-	return &Refused{why, jitter(g.last.wait(why, &g.config))}
+	return &Refused{why, jitter(g.last.wait(why, &g.config, time.Since(g.since)))}
 }
 
 // IsRefused reports whether err is a refusal, and by how much to wait.

@@ -214,13 +214,13 @@ func TestRetryAfterFollowsTheDrainRate(t *testing.T) {
 		{Backlog, reading{events: 1000, drain: 50}, 10 * time.Second},
 		{Backlog, reading{events: 1000, drain: 5000}, minWait},
 		{Backlog, reading{events: 1000, drain: 1}, maxWait},
-		{Backlog, reading{events: 1000}, maxWait},
+		{Backlog, reading{events: 1000}, 7 * time.Second}, // nothing is known: as long again
 		{Backlog, reading{events: 100, drain: 50}, minWait},
 		{Age, reading{events: 1000, age: time.Hour, drain: 20}, 25 * time.Second},
 		{Memory, reading{events: 1000, memory: 1000, limit: 1000, drain: 10}, 10 * time.Second},
 		{Away, reading{events: 1000, drain: 1}, minWait},
 	} {
-		require.InDelta(t, test.expect.Seconds(), test.r.wait(test.why, &c).Seconds(), 0.01, "%s %+v", test.why, test.r)
+		require.InDelta(t, test.expect.Seconds(), test.r.wait(test.why, &c, 7*time.Second).Seconds(), 0.01, "%s %+v", test.why, test.r)
 	}
 	seen := map[time.Duration]bool{}
 	for range 1000 {

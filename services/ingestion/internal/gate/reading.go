@@ -73,8 +73,9 @@ func (last reading) drainUntil(r reading) (drain, sureness float64) {
 	return last.drain + share/sureness*(float64(done)/passed-last.drain), sureness
 }
 
-// wait estimates how long it takes until events are accepted again.
-func (r reading) wait(why Reason, c *Config) time.Duration {
+// wait estimates how long it takes until events are accepted again, after they have
+// been refused for so long.
+func (r reading) wait(why Reason, c *Config, shut time.Duration) time.Duration {
 	var surplus float64 // events to be taken away first
 	switch events := float64(r.events); why {
 	case Backlog:
@@ -86,10 +87,11 @@ func (r reading) wait(why Reason, c *Config) time.Duration {
 	default: // an outage, or a moment's rush: nothing to compute
 		return minWait
 	}
-	if r.drain <= 0 {
-		return maxWait
+	estimate := shut.Seconds() // as long again, while nothing is known
+	if r.drain > 0 {
+		estimate = surplus / r.drain
 	}
-	return time.Duration(min(max(surplus/r.drain, minWait.Seconds()), maxWait.Seconds()) * float64(time.Second))
+	return time.Duration(min(max(estimate, minWait.Seconds()), maxWait.Seconds()) * float64(time.Second))
 }
 
 // number finds a number in the text of INFO; 0 when it is not there.

@@ -30,7 +30,7 @@ func connect(t *testing.T, url string) *redis.Client {
 }
 
 // run runs a publisher until the test ends, and returns what ends it before.
-func run(t *testing.T, p *publish.Publisher) (stop func()) {
+func run(t testing.TB, p *publish.Publisher) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
