@@ -89,18 +89,25 @@ func (i *ingestion) empty(ctx context.Context) (int64, error) {
 	return n, i.client.Del(ctx, i.stream).Err()
 }
 
-// redisCPU returns the CPU time that Redis has used, in seconds; zero when it does not
-// tell.
-func (i *ingestion) redisCPU(ctx context.Context) (seconds float64) {
-	info, _ := i.client.Info(ctx, "cpu").Result()
-	for line := range strings.Lines(info) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name == "used_cpu_sys" || name == "used_cpu_user" {
-			n, _ := strconv.ParseFloat(value, 64)
-			seconds += n
+// redisCPU returns the CPU time that Redis has used, in seconds.
+func (i *ingestion) redisCPU(ctx context.Context) float64 {
+	return i.info(ctx, "cpu", "used_cpu_sys") + i.info(ctx, "cpu", "used_cpu_user")
+}
+
+// redisMemory returns the bytes that Redis uses.
+func (i *ingestion) redisMemory(ctx context.Context) float64 {
+	return i.info(ctx, "memory", "used_memory")
+}
+
+// info returns a number that Redis tells of itself; zero when it does not.
+func (i *ingestion) info(ctx context.Context, section, name string) (n float64) {
+	text, _ := i.client.Info(ctx, section).Result()
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			n, _ = strconv.ParseFloat(value, 64)
 		}
 	}
-	return seconds
+	return n
 }
 
 // profiled writes a CPU profile of the next seconds to a file, if one is named. The

@@ -29,6 +29,7 @@ type published struct {
 	Rate    rate    `json:"events_per_second"`
 	CPU     float64 `json:"ingestion_cpu_us_per_event"`
 	Redis   float64 `json:"redis_cpu_us_per_event"`
+	Memory  float64 `json:"redis_bytes_per_event"`
 	MaxRSS  int64   `json:"ingestion_max_rss_bytes"`
 	Paced   []paced `json:"paced"`
 }
@@ -80,7 +81,11 @@ func publish(ctx context.Context, o publishOptions, out io.Writer) (err error) {
 		if _, err := i.control(ctx, http.MethodPost, "/stop", nil); err != nil {
 			return s, err
 		}
+		memory := i.redisMemory(ctx)
 		n, err := i.empty(ctx)
+		if events == o.events {
+			f.Memory = (memory - i.redisMemory(ctx)) / float64(events)
+		}
 		if n != int64(events) || s.Statistics.Published != n {
 			invalid = fmt.Sprintf("INVALID: of %d events %d were published, and Redis has %d", events, s.Statistics.Published, n)
 		}
@@ -119,7 +124,7 @@ func publish(ctx context.Context, o publishOptions, out io.Writer) (err error) {
 
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\npublish, median of %d runs\t%.0f events/s\t(%.0f to %.0f)\n", o.runs, f.Rate.Median, f.Rate.Lowest, f.Rate.Best)
-	fmt.Fprintf(w, "CPU of ingestion, of Redis\t%.2f, %.2f µs an event\ningestion's memory, most\t%.0f MiB\n", f.CPU, f.Redis, float64(f.MaxRSS)/(1<<20))
+	fmt.Fprintf(w, "CPU of ingestion, of Redis\t%.2f, %.2f µs an event\nmemory of Redis\t%.0f bytes an event\ningestion's memory, most\t%.0f MiB\n", f.CPU, f.Redis, f.Memory, float64(f.MaxRSS)/(1<<20))
 	for _, p := range f.Paced {
 		fmt.Fprintf(w, "at %.0f events/s\t%.0f achieved (%+.2f%%)\tfrom due to done: p50 %.1f ms, p99 %.1f ms, max %.0f ms\n",
 			p.Intended, p.Achieved, p.Error*100, p.P50, p.P99, p.Max)
