@@ -5,7 +5,7 @@ PKGS    = ./...
 UNIT    = ./services/... ./loadgen/... ./migrations/... ./openapi/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help up down images api consumer ingestion migrate test test-unit race chaos lint generate verify bench
+.PHONY: help up down images api consumer ingestion migrate test test-unit race chaos overload lint generate verify bench
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ race: ## Run all tests under the race detector
 DURATION ?= 10m
 chaos: ## Throw random faults at the consumer for DURATION (10m); the seed it prints, as WEIR_SEED, repeats them
 	WEIR_CHAOS=$(DURATION) $(GO) test ./e2e -run 'RandomFaults|InTheMiddleOfAFlush' -count=1 -v -timeout 0
+
+overload: ## Offer three times what the consumer can take for a minute; the tests do it for seconds
+	WEIR_OVERLOAD=1m $(GO) test ./e2e -count 1 -v -run TestOverload
 
 lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the versions that go.mod pins
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "Run gofmt -w on these files."; exit 1; }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -30,13 +28,9 @@ type drainOptions struct {
 
 // figures is what a drain measured. Rates are events per second.
 type figures struct {
-	Schema  int    `json:"schema_version"`
-	Command string `json:"command"`
-	Machine struct {
-		CPUs int    `json:"cpus"`
-		OS   string `json:"os"`
-		Arch string `json:"arch"`
-	} `json:"machine"`
+	Schema         int     `json:"schema_version"`
+	Command        string  `json:"command"`
+	Machine        machine `json:"machine"`
 	Servers        string  `json:"servers"`
 	Events         int     `json:"events"`
 	BytesPerEvent  int     `json:"bytes_per_event"`
@@ -71,9 +65,8 @@ func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 		return err
 	}
 
-	f := figures{Schema: 1, Command: "drain", Servers: servers.Chosen, Events: o.events}
-	f.Machine.CPUs, f.Machine.OS, f.Machine.Arch = runtime.NumCPU(), runtime.GOOS, runtime.GOARCH
-	payloads, err := generate(o.events)
+	f := figures{Schema: 1, Command: "drain", Machine: thisMachine(), Servers: servers.Chosen, Events: o.events}
+	payloads, err := makeUp(o.events)
 	if err != nil {
 		return err
 	}
@@ -98,14 +91,8 @@ func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if o.json != "" {
-		text, err := json.MarshalIndent(f, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(o.json, append(text, '\n'), 0o644); err != nil {
-			return err
-		}
+	if err := writeFigures(o.json, f); err != nil {
+		return err
 	}
 	if f.Lost != 0 || f.Duplicated != 0 || !f.RollupsEqual {
 		return errors.New("INVALID: the events stored are not the events published")
@@ -113,9 +100,9 @@ func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 	return nil
 }
 
-// generate makes n valid, different events of the built-in web shop, spread over
+// makeUp makes n valid, different events of the built-in web shop, spread over
 // the past hour or so like live traffic.
-func generate(n int) ([]string, error) {
+func makeUp(n int) ([]string, error) {
 	profile, err := loadgen.Builtin("web-shop")
 	if err != nil {
 		return nil, err

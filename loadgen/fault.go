@@ -11,11 +11,11 @@ import (
 
 // Faults is what goes wrong on the way, as shares of the items sent.
 type Faults struct {
-	Late      float64  `json:"late" doc:"Share of events of sessions lived offline, sent later than they happened" example:"0.01"`
-	LateBy    Duration `json:"late_by" doc:"Median of how much later, in simulated time; log-normal, a week at most" example:"20m"`
-	Retried   float64  `json:"retried" doc:"Share of natural duplicates: a client sends an event again, 10 to 5,000 items later" example:"0.002"`
-	Doubled   float64  `json:"doubled" doc:"Share of synthetic duplicates: an event is sent twice in a row" example:"0.001"`
-	Malformed float64  `json:"malformed" doc:"Share of items that are no valid event" example:"0.001"`
+	Late      float64  `json:"late" required:"false" doc:"Share of events of sessions lived offline, sent later than they happened" example:"0.01"`
+	LateBy    Duration `json:"late_by" required:"false" doc:"Median of how much later, in simulated time; log-normal, a week at most" example:"20m"`
+	Retried   float64  `json:"retried" required:"false" doc:"Share of natural duplicates: a client sends an event again, 10 to 5,000 items later" example:"0.002"`
+	Doubled   float64  `json:"doubled" required:"false" doc:"Share of synthetic duplicates: an event is sent twice in a row" example:"0.001"`
+	Malformed float64  `json:"malformed" required:"false" doc:"Share of items that are no valid event" example:"0.001"`
 }
 
 // Validate reports whether the faults keep the rules of the profile's schema and

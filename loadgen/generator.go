@@ -66,8 +66,11 @@ type Generator struct {
 	repeater repeater
 	oracle   *Oracle
 
-	items int64
-	event event.Event // of the current item; reused
+	items  int64
+	due    time.Duration // of the next item, if it is drawn
+	drawn  bool
+	latest time.Duration // of the last item
+	event  event.Event   // of the current item; reused
 }
 
 // New returns a generator whose offsets count from start. Runs with the same
@@ -107,16 +110,26 @@ func New(p Profile, seed uint64, start time.Time) (*Generator, error) {
 	return g, nil
 }
 
+// Peek returns when the next item is due, without making it. It reports false when
+// the volume is reached.
+func (g *Generator) Peek() (time.Duration, bool) {
+	if g.profile.Volume.reached(g.items, 0) {
+		return 0, false
+	}
+	if !g.drawn {
+		g.due, g.drawn = g.pacer.Next(), true
+	}
+	return g.due, !g.profile.Volume.reached(g.items, g.due)
+}
+
 // Next appends the next item's payload to dst. It reports false when the volume
 // is reached.
 func (g *Generator) Next(dst []byte) (Item, bool) {
-	if g.profile.Volume.reached(g.items, 0) {
+	at, ok := g.Peek()
+	if !ok {
 		return Item{}, false
 	}
-	at := g.pacer.Next()
-	if g.profile.Volume.reached(g.items, at) {
-		return Item{}, false
-	}
+	g.drawn, g.latest = false, at
 	g.items++
 
 	if again, ok := g.repeater.due(g.items); ok {
@@ -174,13 +187,32 @@ func (g *Generator) Rate() float64 { return g.pacer.Rate() }
 func (g *Generator) Profile() Profile { return g.profile }
 
 // SetShape lets a new rate shape begin at the last item's offset.
-func (g *Generator) SetShape(s Shape) error {
+func (g *Generator) SetShape(s Shape) error { return g.SetShapeAt(s, g.latest) }
+
+// SetShapeAt lets a new rate shape begin at an offset of the run, such as now: what is
+// not due until then is drawn anew, so a change takes effect at once however long the
+// wait for the next item was. Where items are behind, it begins with the next of them.
+func (g *Generator) SetShapeAt(s Shape, at time.Duration) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
 	g.profile.Shape = s
-	g.pacer.SetShape(s)
+	if g.drawn && g.due <= at {
+		g.pacer.SetShape(s)
+		return nil
+	}
+	g.drawn = false
+	g.pacer.SetShapeAt(s, max(at, g.latest))
 	return nil
+}
+
+// Skip leaves out what would be due before an offset of the run: for one that has
+// rested, and is not to make up for it.
+func (g *Generator) Skip(to time.Duration) {
+	if to > g.latest && (!g.drawn || g.due < to) {
+		g.drawn = false
+		g.pacer.Skip(to)
+	}
 }
 
 // SetVolume changes when the generator ends, both counted from the start. One

@@ -153,6 +153,14 @@ func TestVolumeEndsTheRunAndCanGrow(t *testing.T) {
 	require.Len(t, take(g, 1000), 100)
 	require.NoError(t, g.SetVolume(loadgen.Volume{Count: 150}))
 	require.Len(t, take(g, 1000), 50)
+	require.NoError(t, g.SetVolume(loadgen.Volume{Count: 1000}))
+	g.Skip(time.Minute) // it has rested
+	rest := take(g, 1000)
+	require.InDelta(t, 60, rest[0].At.Seconds(), 0.05)
+	require.InDelta(t, 60+850./500, rest[849].At.Seconds(), 0.3)
+	g.Skip(time.Second)
+	require.NoError(t, g.SetVolume(loadgen.Volume{Count: 1001}))
+	require.Greater(t, take(g, 1)[0].At, rest[849].At, "never back")
 
 	p.Volume = loadgen.Volume{Duration: loadgen.Duration(2 * time.Second)}
 	items := take(generator(t, p), 10_000)
@@ -191,6 +199,38 @@ func TestSettingsChangeWhileItRuns(t *testing.T) {
 	require.ErrorContains(t, g.SetJourney(loadgen.Journey{"land": {"land": 1}}), "leave")
 	require.ErrorContains(t, g.SetVolume(loadgen.Volume{Count: -1}), "volume.count")
 	require.Equal(t, settled, g.Profile())
+}
+
+func TestARateChangesAtOnceHoweverLongTheWaitWas(t *testing.T) {
+	t.Parallel()
+	for _, arrivals := range []loadgen.Arrivals{loadgen.Even, loadgen.Poisson} {
+		p := builtin(t, "web-shop")
+		p.Arrivals, p.Shape = arrivals, loadgen.Constant(0.001) // one in a quarter of an hour
+		var runs [2][]sample
+		for i := range runs {
+			g := generator(t, p)
+			due, ok := g.Peek()
+			require.True(t, ok)
+			require.Greater(t, due, 10*time.Second)
+			again, _ := g.Peek()
+			require.Equal(t, due, again, "looking changes nothing")
+
+			require.NoError(t, g.SetShapeAt(loadgen.Constant(1000), 10*time.Second))
+			runs[i] = take(g, 1000)
+			require.InDelta(t, 10, runs[i][0].At.Seconds(), 0.02)
+			require.GreaterOrEqual(t, runs[i][0].At, 10*time.Second)
+			require.InDelta(t, 11, runs[i][999].At.Seconds(), 0.12)
+
+			// Who is behind begins with what is due next.
+			due, _ = g.Peek()
+			require.NoError(t, g.SetShapeAt(loadgen.Constant(10), time.Minute))
+			item, _ := g.Next(nil)
+			require.Equal(t, due, item.At)
+			rest := take(g, 100)
+			require.InDelta(t, 10, (rest[99].At - due).Seconds(), 4)
+		}
+		require.Equal(t, runs[0], runs[1], "the same seed and changes give the same items")
+	}
 }
 
 func TestBackFillCatchesUpWithThePresentAndStaysThere(t *testing.T) {

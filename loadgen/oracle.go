@@ -31,7 +31,12 @@ type Oracle struct {
 }
 
 // Counts is how many items of each kind were produced.
-type Counts struct{ Fresh, Late, Duplicate, Malformed int64 }
+type Counts struct {
+	Fresh     int64 `json:"fresh"`
+	Late      int64 `json:"late"`
+	Duplicate int64 `json:"duplicate"`
+	Malformed int64 `json:"malformed"`
+}
 
 // Stored is how many events a correct pipeline holds.
 func (c Counts) Stored() int64 { return c.Fresh + c.Late }

@@ -58,9 +58,17 @@ func (p *Pacer) Next() time.Duration {
 }
 
 // SetShape lets a new shape begin at the last event's offset.
-func (p *Pacer) SetShape(s Shape) {
-	p.shape, p.begun = s, p.at
-	p.enterCell(p.at)
+func (p *Pacer) SetShape(s Shape) { p.begin(s, p.at) }
+
+// SetShapeAt lets a new shape begin at an offset, and the next event come after it.
+func (p *Pacer) SetShapeAt(s Shape, at time.Duration) { p.begin(s, float64(at)) }
+
+// Skip lets the next event come after an offset.
+func (p *Pacer) Skip(to time.Duration) { p.enterCell(float64(to)) }
+
+func (p *Pacer) begin(s Shape, at float64) {
+	p.shape, p.begun = s, at
+	p.enterCell(at)
 }
 
 // Rate returns the intended rate at the last event's offset, in events per second.

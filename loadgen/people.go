@@ -28,9 +28,9 @@ func (o *Oracle) active(from, to time.Time) bitset {
 
 // SessionCounts is about sessions with at least one event stored.
 type SessionCounts struct {
-	Sessions int64
-	Events   int64
-	Bounces  int64 // sessions of one event
+	Sessions int64 `json:"sessions"`
+	Events   int64 `json:"events"`
+	Bounces  int64 `json:"bounces"` // sessions of one event
 }
 
 // Sessions counts the sessions. Some began before the run and some go on after
@@ -50,8 +50,8 @@ func (o *Oracle) Sessions() (c SessionCounts) {
 
 // Cohort is the actors whose first event lies on one day, UTC.
 type Cohort struct {
-	Day    time.Time
-	Active []int // how many of them came that day, the day after, and so on to the last day
+	Day    time.Time `json:"day"`
+	Active []int     `json:"active"` // how many of them came that day, the day after, and so on to the last day
 }
 
 // Retention returns the cohorts of every day from the first event to the last.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/services/ingestion/internal/collector"
+	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
@@ -31,6 +32,8 @@ type Config struct {
 	config.Base
 	Redis     redisclient.Config
 	Stream    config.Stream
+	Publish   publish.Config
+	Gate      gate.Config
 	Generator generator.Config
 
 	Port      int      `env:"INGESTION_PORT" default:"3002" min:"0" max:"65535" help:"Port of ingestion's API."`
@@ -59,7 +62,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	client, err := redisclient.New(c.Redis)
+	client, err := redisclient.New(c.Redis, redisclient.FailFast)
 	if err != nil {
 		return err
 	}
@@ -73,10 +76,21 @@ func Run(ctx context.Context, c Config) error {
 	log.Info("All database connections successful.")
 
 	registry := telemetry.NewRegistry()
-	publisher := publish.New(client, event.StreamKeys(c.Stream.Name, c.Stream.Partitions), registry)
+	streams := event.StreamKeys(c.Stream.Name, c.Stream.Partitions)
+	watch := gate.New(c.Gate, client, streams, log, registry)
+	watch.Measure(ctx)
+	publisher := publish.New(c.Publish, client, streams, watch, registry)
+	if err := publisher.Check(ctx); err != nil {
+		return err
+	}
 	api := newAPI()
 	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
 	collect.Register(api, registry)
+	generate, err := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
+	if err != nil {
+		return err
+	}
+	generate.Register(api, c.Production())
 	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
 	if c.Pprof {
 		api.RegisterProfiles()
@@ -85,8 +99,6 @@ func Run(ctx context.Context, c Config) error {
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
 		Grace: c.ShutdownGrace, Listening: c.Listening,
 	}
-	generate := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
-
 	// The publisher ends after those that publish: what was accepted is flushed.
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()
@@ -95,6 +107,7 @@ func Run(ctx context.Context, c Config) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return generate.Run(ctx) })
 	err = group.Wait()
 	stopPublishing()
@@ -113,6 +126,7 @@ func OpenAPI() *huma.OpenAPI {
 	registry := prometheus.NewRegistry()
 	collect := collector.Collector{}
 	collect.Register(api, registry)
+	new(generator.Generator).Register(api, false)
 	api.RegisterHealth(registry)
 	return api.OpenAPI()
 }

@@ -36,14 +36,14 @@ type Validator interface{ Validate() error }
 
 // Load fills dst, a pointer to a struct, from lookup. The error is a Faults that
 // names each variable and rule; values are never part of it, as they may be
-// secrets.
-func Load(dst any, lookup func(string) (string, bool)) error {
+// secrets. The settings named in optional may be missing though they are required.
+func Load(dst any, lookup func(string) (string, bool), optional ...string) error {
 	var faults Faults
 	for _, s := range settings(reflect.ValueOf(dst).Elem()) {
 		text, found := lookup(s.Name)
 		text = strings.TrimSpace(text)
 		if !found || text == "" {
-			if s.Required {
+			if s.Required && !slices.Contains(optional, s.Name) {
 				faults = append(faults, s.Name+" is required: "+s.Help)
 				continue
 			}

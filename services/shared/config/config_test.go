@@ -75,6 +75,14 @@ func TestEveryFaultIsReportedAndNoValueShown(t *testing.T) {
 	}, err)
 }
 
+func TestWhatIsOptionalMayBeMissingButNotWrong(t *testing.T) {
+	t.Parallel()
+	var s settings
+	require.NoError(t, config.Load(&s, lookup(nil), "URL"))
+	require.Empty(t, s.URL)
+	require.Equal(t, config.Faults{"PORT must be a whole number"}, config.Load(&s, lookup(map[string]string{"PORT": "x"}), "URL", "PORT"))
+}
+
 func TestRulesOverSeveralFieldsAreReportedToo(t *testing.T) {
 	t.Parallel()
 	var s settings

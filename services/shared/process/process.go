@@ -24,6 +24,7 @@ const (
 // Subcommand is what a service can do besides running.
 type Subcommand[C any] struct {
 	Name, Help string
+	Optional   []string // required settings that it can do without
 	Run        func(ctx context.Context, cfg C, args []string, stdout io.Writer) error
 }
 
@@ -34,6 +35,7 @@ func Main[C any](name string, run func(context.Context, C) error, subs ...Subcom
 	defer stop()
 
 	act := func(cfg C) error { return run(ctx, cfg) }
+	var optional []string
 	if len(os.Args) > 1 {
 		arg := os.Args[1]
 		switch arg {
@@ -47,7 +49,7 @@ func Main[C any](name string, run func(context.Context, C) error, subs ...Subcom
 		found := false
 		for _, s := range subs {
 			if s.Name == arg {
-				found = true
+				found, optional = true, s.Optional
 				act = func(cfg C) error { return s.Run(ctx, cfg, os.Args[2:], os.Stdout) }
 			}
 		}
@@ -61,7 +63,7 @@ func Main[C any](name string, run func(context.Context, C) error, subs ...Subcom
 	var cfg C
 	lookup, err := config.Environment()
 	if err == nil {
-		err = config.Load(&cfg, lookup)
+		err = config.Load(&cfg, lookup, optional...)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

@@ -32,7 +32,7 @@ func (c Config) Validate() error {
 
 // New makes a client; it does not connect. Calls give up after about three
 // seconds rather than pile up while Redis is away.
-func New(c Config) (*redis.Client, error) {
+func New(c Config, options ...Option) (*redis.Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,22 @@ func New(c Config) (*redis.Client, error) {
 	o.ReadTimeout = 3 * time.Second
 	o.WriteTimeout = 3 * time.Second
 	o.ContextTimeoutEnabled = true // a request's deadline bounds its call
+	for _, option := range options {
+		option(o)
+	}
 	return redis.NewClient(o), nil
+}
+
+// Option changes how a client behaves.
+type Option func(*redis.Options)
+
+// FailFast makes a client try once: for callers that answer somebody who waits, and
+// who would rather hear at once that Redis is away. A pipeline is not sent twice
+// either, which would add its entries twice.
+func FailFast(o *redis.Options) {
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.DialTimeout = time.Second
 }
 
 // Connect tests the connection and keeps trying, with exponential backoff and

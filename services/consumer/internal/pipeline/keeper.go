@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/services/consumer/internal/stream"
+	"weir/services/shared/backlog"
 )
 
 // Names of consumers that are gone for good, such as those of replaced containers,
@@ -23,7 +24,7 @@ func (p *Pipeline) keep(ctx context.Context, i int, g stream.Group) error {
 	for {
 		trimmed, err := g.Trim(ctx)
 		p.metrics.trimmed.Add(float64(trimmed))
-		var b stream.Backlog
+		var b backlog.Backlog
 		if err == nil {
 			b, err = g.Backlog(ctx)
 		}

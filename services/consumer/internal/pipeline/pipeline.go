@@ -23,6 +23,8 @@ import (
 	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
+	"weir/services/shared/backlog"
+	"weir/services/shared/meter"
 )
 
 // Config bounds the pipeline.
@@ -63,14 +65,14 @@ type Pipeline struct {
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 
 	paused    atomic.Bool
-	rate      meter        // of entries done with
+	rate      meter.Meter  // of entries done with
 	lastBatch atomic.Int64 // entries
 	lastTook  atomic.Int64 // of the last transaction, nanoseconds
 
 	lastFlush  atomic.Int64 // Unix milliseconds; 0 before the first
 	deadTold   atomic.Int64 // when the log last told of dead letters, Unix milliseconds
 	deadUntold atomic.Int64 // how many it has not told of
-	backlogs   []atomic.Pointer[stream.Backlog]
+	backlogs   []atomic.Pointer[backlog.Backlog]
 }
 
 // Breaker settings: it opens when every writer failed a few times in a row, and
@@ -83,7 +85,7 @@ const (
 // Init prepares the pipeline to run, and registers its metrics.
 func (p *Pipeline) Init(registry prometheus.Registerer) {
 	p.metrics = newMetrics(registry)
-	p.backlogs = make([]atomic.Pointer[stream.Backlog], len(p.Groups))
+	p.backlogs = make([]atomic.Pointer[backlog.Backlog], len(p.Groups))
 	// A whole batch is read ahead: without it writers wait for Redis half of the time
 	// (measured by draining: 1.4 times the rate).
 	p.chunks = make(chan stream.Chunk, 1+p.Config.BatchEvents/p.Config.ReadSize)

@@ -25,7 +25,7 @@ type Partition struct {
 // Status reports the pipeline's state.
 func (p *Pipeline) Status() Status {
 	s := Status{
-		Paused: p.paused.Load(), Breaker: p.breaker.State().String(), Rate: p.rate.perSecond(time.Now()),
+		Paused: p.paused.Load(), Breaker: p.breaker.State().String(), Rate: p.rate.PerSecond(time.Now()),
 		BatchLimit: p.size.events(), LastBatch: p.lastBatch.Load(), LastTook: time.Duration(p.lastTook.Load()),
 	}
 	if ms := p.lastFlush.Load(); ms > 0 {

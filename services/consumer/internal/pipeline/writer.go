@@ -123,7 +123,7 @@ func (p *Pipeline) committed(b *batch.Batch, r store.Result) {
 	now := time.Now()
 	p.lastFlush.Store(now.UnixMilli())
 	p.lastBatch.Store(int64(b.Entries()))
-	p.rate.add(now, b.Entries())
+	p.rate.Add(now, b.Entries())
 	p.metrics.lastFlush.SetToCurrentTime()
 	p.metrics.batch.Observe(float64(b.Entries()))
 	p.metrics.events.WithLabelValues("stored").Add(float64(r.Inserted))

@@ -9,9 +9,10 @@ import (
 
 	"weir/services/consumer/internal/fixture"
 	"weir/services/consumer/internal/stream"
+	"weir/services/shared/backlog"
 )
 
-func backlog(t *testing.T, g stream.Group) stream.Backlog {
+func measure(t *testing.T, g stream.Group) backlog.Backlog {
 	t.Helper()
 	b, err := g.Backlog(t.Context())
 	require.NoError(t, err)
@@ -21,17 +22,18 @@ func backlog(t *testing.T, g stream.Group) stream.Backlog {
 func TestBacklogIsWhatIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	g := open(t)
-	require.Equal(t, stream.Backlog{}, backlog(t, g))
+	require.Equal(t, backlog.Backlog{Group: true}, measure(t, g))
 
 	ids := fixture.Add(t, g.Client, g.Key, fixture.Series(0, 10)...)
-	b := backlog(t, g)
+	b := measure(t, g)
+	require.True(t, b.Group)
 	require.EqualValues(t, 10, b.Events)
 	require.Zero(t, b.Pending)
 	require.Less(t, b.Age, time.Minute)
 
 	deliver(t, g, g.Name, "a", 4)
 	require.NoError(t, g.Ack(t.Context(), ids[1:3]))
-	b = backlog(t, g)
+	b = measure(t, g)
 	require.EqualValues(t, 8, b.Events)
 	require.EqualValues(t, 2, b.Pending)
 	require.EqualValues(t, 10, b.Length)
@@ -39,18 +41,22 @@ func TestBacklogIsWhatIsNotAcknowledged(t *testing.T) {
 
 	// Redis does not know the lag any more, and the length takes its place.
 	require.NoError(t, g.Client.XDel(t.Context(), g.Key, ids[7]).Err())
-	require.EqualValues(t, 9, backlog(t, g).Events)
+	require.EqualValues(t, 9, measure(t, g).Events)
 
 	deliver(t, g, g.Name, "a", 5)
 	require.NoError(t, g.Ack(t.Context(), ids))
-	b = backlog(t, g)
+	b = measure(t, g)
 	require.Zero(t, b.Events)
+	require.EqualValues(t, 10, b.Done)
 	require.Zero(t, b.Age)
 
 	require.NoError(t, g.Client.XGroupDestroy(t.Context(), g.Key, g.Name).Err())
-	require.EqualValues(t, 9, backlog(t, g).Events, "without the group, all of it")
+	b = measure(t, g)
+	require.EqualValues(t, 9, b.Events, "without the group, all of it")
+	require.False(t, b.Group)
+	require.Positive(t, b.Age)
 	require.NoError(t, g.Client.Del(t.Context(), g.Key).Err())
-	require.Equal(t, stream.Backlog{}, backlog(t, g))
+	require.Equal(t, backlog.Backlog{}, measure(t, g))
 }
 
 func TestTrimmingNeverRemovesWhatAnyGroupStillNeeds(t *testing.T) {

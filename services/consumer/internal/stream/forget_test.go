@@ -36,7 +36,7 @@ func TestOnlyIdleConsumersWithNothingPendingAreRemoved(t *testing.T) {
 	}, fixture.Patience, 10*time.Millisecond)
 	require.Equal(t, []string{"done"}, removed)
 	require.Equal(t, []string{"left"}, names())
-	require.EqualValues(t, 1, backlog(t, g).Pending, "no entry is thrown away")
+	require.EqualValues(t, 1, measure(t, g).Pending, "no entry is thrown away")
 
 	// It comes back, and is a consumer like any other.
 	deliver(t, g, g.Name, "done", 1)

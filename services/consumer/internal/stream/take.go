@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+
+	"weir/services/shared/backlog"
 )
 
 // XREADGROUP makes every entry pending by itself, and Redis writes each of these to its
@@ -81,10 +83,6 @@ type mark struct {
 // mostMarks bounds the marks of one chunk, each of which is a command to read it.
 const mostMarks = 500
 
-// mostOfMark bounds a chunk: no reader takes more at once. A number of deliveries
-// beyond it is somebody else's.
-const mostOfMark = 10_000
-
 // marks lists pending entries in the order of the stream, beginning after an id, as
 // many as stand for count entries but at least one; and where to go on, "" at the end.
 func (g Group) marks(ctx context.Context, p redis.XPendingExtArgs, after string, count int64) (marks []mark, next string, err error) {
@@ -98,7 +96,7 @@ func (g Group) marks(ctx context.Context, p redis.XPendingExtArgs, after string,
 	}
 	total := int64(0)
 	for _, e := range list {
-		n := min(max(1, e.RetryCount), mostOfMark)
+		n := min(max(1, e.RetryCount), backlog.MostOfMark)
 		if total += n; total > count && len(marks) > 0 {
 			break
 		}

@@ -33,12 +33,12 @@ func TestAChunkIsPendingByItsMarkUntilAcknowledged(t *testing.T) {
 	_, _ = next(t, chunks)
 	_, _ = next(t, chunks)
 	require.Equal(t, []int64{10, 10, 5}, pendingOf(t, g))
-	b := backlog(t, g)
+	b := measure(t, g)
 	require.EqualValues(t, 25, b.Pending)
 	require.EqualValues(t, 25, b.Events)
 
 	require.NoError(t, g.Ack(t.Context(), first.Marks))
-	b = backlog(t, g)
+	b = measure(t, g)
 	require.EqualValues(t, 15, b.Events)
 	require.Equal(t, []int64{10, 5}, pendingOf(t, g))
 	fixture.Add(t, g.Client, g.Key, fixture.Series(25, 26)...)
@@ -112,7 +112,7 @@ func TestReadersThatRaceTakeEachEntryOnce(t *testing.T) {
 	for _, id := range want {
 		require.True(t, seen[id])
 	}
-	b := backlog(t, g)
+	b := measure(t, g)
 	require.EqualValues(t, n, b.Pending)
 	require.EqualValues(t, n, b.Events)
 }

@@ -8,4 +8,4 @@ import (
 	"weir/services/shared/process"
 )
 
-func main() { os.Exit(process.Main("weir-ingestion", ingestion.Run)) }
+func main() { os.Exit(process.Main("weir-ingestion", ingestion.Run, ingestion.Commands()...)) }

@@ -3,7 +3,6 @@ package collector
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
 	"weir/services/shared/event"
@@ -89,6 +89,9 @@ func (c *Collector) post(ctx context.Context, in *postInput) (*postOutput, error
 	if in.Encoding != "" && in.Encoding != "identity" {
 		return nil, huma.Error415UnsupportedMediaType("The body is encoded as " + strconv.Quote(in.Encoding) + ", which is not taken: send it as it is, without Content-Encoding.")
 	}
+	if err := c.Publisher.Ready(); err != nil {
+		return nil, unavailable(err)
+	}
 	payloads, err := split(in.ContentType, string(in.RawBody))
 	if err != nil {
 		return nil, err
@@ -135,10 +138,15 @@ func refused(results []Result) error {
 // maxDetails bounds a problem document: nobody reads more.
 const maxDetails = 100
 
+// unavailable is the answer when nothing can be accepted for now. A refusal is the
+// gate's to count and to log, once; any other cause is this request's.
 func unavailable(cause error) error {
-	detail := "The stream is not available, so nothing can be accepted now. Send the same events with the same ids again: none will be stored twice."
-	if errors.Is(cause, publish.ErrBusy) {
-		detail = "Too many requests wait for the stream. Send the same events with the same ids again: none will be stored twice."
+	why, wait := "The stream is not available", "1"
+	causes := []error{cause}
+	if refused, ok := gate.IsRefused(cause); ok {
+		why, wait, causes = refused.Error(), strconv.Itoa(int(refused.After.Seconds())), nil
 	}
-	return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(detail, cause), http.Header{"Retry-After": {"1"}})
+	return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(why+", so nothing can be accepted now. "+
+		"Send the same events with the same ids again after the seconds in Retry-After: none will be stored twice.", causes...),
+		http.Header{"Retry-After": {wait}})
 }

@@ -1,178 +1,221 @@
-// Package generator publishes made-up events at a set rate.
+// Package generator publishes made-up events as a profile says, under the control of
+// an API.
+//
+// Read run.go for how events are sent on time, stream.go for what happens when they
+// are refused, and statistics.go for what is recorded.
 package generator
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weir/loadgen"
 	"weir/services/ingestion/internal/publish"
-	"weir/services/shared/event"
-	"weir/services/shared/retry"
 )
 
-// Config says what to generate.
-type Config struct {
-	Rate    float64 `env:"GENERATOR_RATE" default:"0" min:"0" max:"1000000" help:"Events per second that ingestion makes up; 0 switches the generator off."`
-	Profile string  `env:"GENERATOR_PROFILE" default:"web-shop" help:"What the made-up traffic is like: web-shop, launch-day, mobile-app or back-fill."`
-	Seed    int64   `env:"GENERATOR_SEED" default:"0" min:"0" help:"Seed; the same one makes the same traffic. 0 takes the clock."`
-	Count   int64   `env:"GENERATOR_COUNT" default:"0" min:"0" help:"Stop after so many events; 0 goes on."`
-}
-
-// Validate implements config.Validator.
-func (c Config) Validate() error {
-	if names := loadgen.Names(); !slices.Contains(names, c.Profile) {
-		return fmt.Errorf("GENERATOR_PROFILE must be one of: %s", strings.Join(names, ", "))
-	}
-	return nil
-}
-
-// Generator publishes the events of a loadgen.Generator when they are due. It is
-// open loop: a slow Redis makes events late, and the lateness is recorded, but it
-// does not change what is generated.
+// Generator runs one run after the other, as it is told.
 type Generator struct {
-	Config     Config
-	Publisher  *publish.Publisher
-	Partitions int
-	Log        *slog.Logger
+	config     Config
+	publisher  *publish.Publisher
+	partitions int
+	log        *slog.Logger
+	metrics    *metrics
+	begin      chan *Run // from Start to Run
 
-	sent     atomic.Int64
-	items    *prometheus.CounterVec
-	lateness prometheus.Histogram
+	control sync.Mutex // one change at a time
+
+	mu       sync.Mutex
+	initial  Settings
+	settings Settings
+	run      *Run          // under way, or nil
+	seed     int64         // of the run
+	ended    chan struct{} // closed when it has ended
+	last     *Statistics   // of it, or of the one before
+	started  time.Time
 }
-
-const (
-	// tick is how often due events are sent: short enough to be even, long enough
-	// that at high rates a tick fills a pipeline.
-	tick = 5 * time.Millisecond
-	// most bounds what is sent at once when the generator is behind.
-	most = 2000
-)
 
 // New returns a Generator whose metrics are in the registry.
-func New(c Config, p *publish.Publisher, partitions int, log *slog.Logger, registry prometheus.Registerer) *Generator {
-	g := &Generator{
-		Config: c, Publisher: p, Partitions: partitions, Log: log,
-		items: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_ingestion_generated_events_total", Help: "Made-up events published, by kind: fresh, late, duplicate or malformed.",
-		}, []string{"kind"}),
-		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "weir_ingestion_generator_lateness_seconds", Help: "Time from when a made-up event was due until Redis had it.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16), NativeHistogramBucketFactor: 1.1,
-		}),
+func New(c Config, p *publish.Publisher, partitions int, log *slog.Logger, registry prometheus.Registerer) (*Generator, error) {
+	s, err := newSettings(c)
+	if err != nil {
+		return nil, err
 	}
-	registry.MustRegister(g.items, g.lateness)
-	return g
+	return &Generator{
+		config: c, publisher: p, partitions: partitions, log: log, metrics: newMetrics(registry),
+		begin: make(chan *Run, 1), initial: s, settings: s, last: NewStatistics(),
+	}, nil
 }
 
-// Sent returns how many events have been published.
-func (g *Generator) Sent() int64 { return g.sent.Load() }
-
-// Run generates until ctx ends or the count is reached.
+// Run generates until ctx ends: at once when a rate is configured, else when told.
 func (g *Generator) Run(ctx context.Context) error {
-	if g.Config.Rate == 0 {
-		return nil
-	}
-	profile, err := loadgen.Builtin(g.Config.Profile)
-	if err != nil {
-		return fmt.Errorf("read profile: %w", err)
-	}
-	profile.Shape = loadgen.Constant(g.Config.Rate)
-	profile.Volume = loadgen.Volume{Count: g.Config.Count}
-	seed := uint64(g.Config.Seed)
-	start := time.Now()
-	if seed == 0 {
-		seed = uint64(start.UnixNano())
-	}
-	source, err := loadgen.New(profile, seed, start)
-	if err != nil {
-		return fmt.Errorf("make generator: %w", err)
-	}
-	g.Log.Info("Generating events.", "profile", g.Config.Profile, "rate", g.Config.Rate, "seed", seed)
-
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	b := due{}
-	item, more := source.Next(nil)
-	for more {
-		for more && len(b.messages) < most && item.At <= time.Since(start) {
-			b.add(item, g.Partitions)
-			item, more = source.Next(nil)
+	if g.config.Rate > 0 {
+		if err := g.Start(); err != nil {
+			return err
 		}
-		if len(b.messages) > 0 {
-			if !g.publish(ctx, start, &b) {
-				return nil
-			}
-			if len(b.messages) == most {
-				b.reset()
-				continue // behind: no pause
-			}
-			b.reset()
-		}
+	}
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case r := <-g.begin:
+			err := r.Do(ctx)
+			g.mu.Lock()
+			g.run = nil
+			close(g.ended)
+			g.mu.Unlock()
+			if err != nil {
+				return fmt.Errorf("generate: %w", err)
+			}
 		}
 	}
-	if len(b.messages) > 0 {
-		g.publish(ctx, start, &b)
+}
+
+// Start begins a run, with statistics from zero. While one is under way it changes
+// nothing.
+func (g *Generator) Start() error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	return g.start()
+}
+
+func (g *Generator) start() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.run != nil {
+		return nil
 	}
-	g.Log.Info("The generator has reached its count.", "events", g.Sent())
+	now, seed := time.Now(), g.settings.Seed
+	if seed == 0 {
+		seed = now.UnixMicro() // a number that JavaScript can read
+	}
+	source, err := loadgen.New(g.settings.profile, uint64(seed), now)
+	if err != nil {
+		return fmt.Errorf("make generator: %w", err)
+	}
+	stream := &Stream{Publisher: g.publisher, Log: g.log, Overload: func() string {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.settings.Overload
+	}}
+	g.last = NewStatistics()
+	g.last.metrics = g.metrics
+	g.run = &Run{
+		Source: source, Start: now, Partitions: g.partitions, Send: stream.Send, Statistics: g.last,
+		resident: true, halt: make(chan struct{}),
+	}
+	g.seed, g.started, g.ended = seed, now.UTC(), make(chan struct{})
+	g.begin <- g.run // there is room: the run before has ended
+	g.log.Info("Generating events.", "profile", g.settings.Profile, "rate", g.settings.Shape.Rate, "seed", seed)
 	return nil
 }
 
-// due are items on their way.
-type due struct {
-	messages []publish.Message
-	at       []time.Duration
-	kinds    [4]int
+// Stop ends the run and returns once what was on its way has arrived. Without a run
+// it changes nothing.
+func (g *Generator) Stop(ctx context.Context) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	return g.stop(ctx)
 }
 
-func (d *due) add(item loadgen.Item, partitions int) {
-	d.messages = append(d.messages, publish.Message{Partition: event.Partition(item.Actor, partitions), Payload: string(item.Payload)})
-	d.at = append(d.at, item.At)
-	d.kinds[item.Kind]++
+func (g *Generator) stop(ctx context.Context) error {
+	g.mu.Lock()
+	r, ended := g.run, g.ended
+	g.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	select {
+	case <-r.halt: // told before, by somebody who did not wait for it
+	default:
+		close(r.halt)
+	}
+	select {
+	case <-ended:
+		g.log.Info("Generating stopped.", "published", r.Statistics.Figures().Published)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-func (d *due) reset() {
-	clear(d.messages)
-	*d = due{messages: d.messages[:0], at: d.at[:0]}
+// Reset ends the run, and brings back the settings that the process began with and
+// statistics that are zero.
+func (g *Generator) Reset(ctx context.Context) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	if err := g.stop(ctx); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settings, g.last, g.started, g.seed = g.initial, NewStatistics(), time.Time{}, 0
+	return nil
 }
 
-// publish sends what is due, and again while Redis is away: the events keep their
-// ids, so none is stored twice. It returns false when ctx ended first.
-func (g *Generator) publish(ctx context.Context, start time.Time, b *due) bool {
-	wait := retry.Backoff()
-	for {
-		err := g.Publisher.Publish(ctx, b.messages)
-		if err == nil {
-			break
+// ErrWrong wraps what is wrong with a change.
+type ErrWrong struct{ Cause error }
+
+func (e ErrWrong) Error() string { return e.Cause.Error() }
+
+// Change changes the settings, of the run under way too: at once where the sequence
+// of events allows it; another profile, seed or kind of
+// arrivals begins a new run. An ErrWrong means
+// that nothing was changed.
+func (g *Generator) Change(ctx context.Context, c Change) error {
+	g.control.Lock()
+	defer g.control.Unlock()
+	g.mu.Lock()
+	next, err := g.settings.apply(c)
+	if err != nil {
+		g.mu.Unlock()
+		return ErrWrong{err}
+	}
+	g.settings = next
+	r := g.run
+	g.mu.Unlock()
+	switch {
+	case r == nil:
+		return nil
+	case c.Profile != nil || c.Seed != nil || c.Arrivals != nil:
+		if err := g.stop(ctx); err != nil {
+			return err
 		}
-		if ctx.Err() != nil {
-			return false
+		return g.start()
+	default:
+		return r.change(c, next)
+	}
+}
+
+// change applies a change that is known to be valid to the run under way.
+func (r *Run) change(c Change, s Settings) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Since(r.Start)
+	if c.Volume != nil {
+		if err := r.Source.SetVolume(s.Volume); err != nil {
+			return err
 		}
-		g.Log.Warn("Publishing generated events failed, trying again.", "events", len(b.messages), "error", err)
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(wait.NextBackOff()):
+		if r.finished {
+			r.Source.Skip(now) // it has rested, and has nothing to make up for
 		}
 	}
-	now := time.Since(start)
-	for _, at := range b.at {
-		g.lateness.Observe((now - at).Seconds())
+	if c.Rate != nil || c.Shape != nil {
+		if err := r.Source.SetShapeAt(s.Shape, now); err != nil {
+			return err
+		}
 	}
-	for kind, n := range b.kinds {
-		g.items.WithLabelValues(loadgen.Kind(kind).String()).Add(float64(n))
+	if c.Journey != nil {
+		if err := r.Source.SetJourney(s.Journey); err != nil {
+			return err
+		}
 	}
-	g.sent.Add(int64(len(b.messages)))
-	return true
+	if c.Faults != nil {
+		return r.Source.SetFaults(s.Faults)
+	}
+	return nil
 }

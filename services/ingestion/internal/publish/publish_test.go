@@ -2,7 +2,6 @@ package publish_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
+	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/publish"
 	"weir/services/shared/event"
 )
@@ -30,7 +30,7 @@ func connect(t *testing.T, url string) *redis.Client {
 }
 
 // run runs a publisher until the test ends, and returns what ends it before.
-func run(t *testing.T, p *publish.Publisher) (stop func()) {
+func run(t testing.TB, p *publish.Publisher) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -48,7 +48,7 @@ func TestConcurrentRequestsAllReachTheirPartitions(t *testing.T) {
 	box := harness.NewSandbox(t)
 	client := connect(t, box.RedisURL)
 	keys := event.StreamKeys(box.StreamName, 3)
-	p := publish.New(client, keys, prometheus.NewRegistry())
+	p := publish.New(publish.Config{}, client, keys, nil, prometheus.NewRegistry())
 	run(t, p)
 	var callers sync.WaitGroup
 	for i := range 60 {
@@ -87,7 +87,7 @@ func TestWhatRedisRefusesIsAnError(t *testing.T) {
 	box := harness.NewSandbox(t)
 	client := connect(t, box.RedisURL)
 	require.NoError(t, client.Set(t.Context(), box.StreamName, "not a stream", 0).Err())
-	p := publish.New(client, []string{box.StreamName}, prometheus.NewRegistry())
+	p := publish.New(publish.Config{}, client, []string{box.StreamName}, nil, prometheus.NewRegistry())
 	run(t, p)
 	require.ErrorContains(t, p.Publish(t.Context(), []publish.Message{{Payload: "x"}}), "WRONGTYPE")
 }
@@ -96,13 +96,14 @@ func TestRequestsDoNotPileUpWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialTimeout: time.Second})
 	defer client.Close()
-	p := publish.New(client, []string{"events"}, prometheus.NewRegistry()) // nobody flushes
+	p := publish.New(publish.Config{}, client, []string{"events"}, nil, prometheus.NewRegistry()) // nobody flushes
 	ctx, cancel := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
 	busy := make(chan struct{}, 1)
-	for range 5000 { // more than may wait
+	for range 17_000 { // more than may wait
 		callers.Go(func() {
-			if errors.Is(p.Publish(ctx, []publish.Message{{Payload: "x"}}), publish.ErrBusy) {
+			refused, ok := gate.IsRefused(p.Publish(ctx, []publish.Message{{Payload: "x"}}))
+			if ok && refused.Reason == gate.Busy {
 				select {
 				case busy <- struct{}{}:
 				default:
@@ -119,7 +120,7 @@ func TestPublishReturnsOnceRedisHasTheMessage(t *testing.T) {
 	t.Parallel()
 	box := harness.NewSandbox(t)
 	client := connect(t, box.RedisURL)
-	p := publish.New(client, []string{box.StreamName}, prometheus.NewRegistry())
+	p := publish.New(publish.Config{}, client, []string{box.StreamName}, nil, prometheus.NewRegistry())
 	done := make(chan error, 1)
 	go func() { done <- p.Publish(context.Background(), []publish.Message{{Payload: "last"}}) }()
 	stop := run(t, p)

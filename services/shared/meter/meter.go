@@ -1,4 +1,5 @@
-package pipeline
+// Package meter tells the rate of something that is counted.
+package meter
 
 import (
 	"sync"
@@ -8,14 +9,16 @@ import (
 // window is over how many whole seconds a meter averages.
 const window = 10
 
-// meter tells the rate of something over the last seconds.
-type meter struct {
+// Meter tells the rate of something over the last ten seconds. Its zero value is ready
+// for use, by many at once.
+type Meter struct {
 	mu      sync.Mutex
 	counts  [window + 1]int64 // by second, modulo
 	seconds [window + 1]int64 // which second a count is of
 }
 
-func (m *meter) add(now time.Time, n int) {
+// Add counts n of them.
+func (m *Meter) Add(now time.Time, n int) {
 	second := now.Unix()
 	i := second % int64(len(m.counts))
 	m.mu.Lock()
@@ -26,8 +29,8 @@ func (m *meter) add(now time.Time, n int) {
 	m.counts[i] += int64(n)
 }
 
-// perSecond is the mean of the whole seconds before now.
-func (m *meter) perSecond(now time.Time) float64 {
+// PerSecond is the mean of the whole seconds before now.
+func (m *Meter) PerSecond(now time.Time) float64 {
 	second, total := now.Unix(), int64(0)
 	m.mu.Lock()
 	defer m.mu.Unlock()
