@@ -32,6 +32,7 @@ type Config struct {
 	Redis     redisclient.Config
 	Stream    config.Stream
 	Generator generator.Config
+	Collector collector.Config
 
 	Port      int      `env:"INGESTION_PORT" default:"3002" min:"0" max:"65535" help:"Port of ingestion's API."`
 	WriteKeys []string `env:"INGESTION_WRITE_KEYS" help:"Write keys, source=key separated by commas. Without any, in development, a key that a client gives is taken as the source's name."`
@@ -74,16 +75,15 @@ func Run(ctx context.Context, c Config) error {
 
 	registry := telemetry.NewRegistry()
 	publisher := publish.New(client, event.StreamKeys(c.Stream.Name, c.Stream.Partitions), registry)
-	api := newAPI()
-	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
-	collect.Register(api, registry)
+	collect := &collector.Collector{Config: c.Collector, Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
+	api := newAPI(collect, registry)
 	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
 	if c.Pprof {
 		api.RegisterProfiles()
 	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
-		Grace: c.ShutdownGrace, Listening: c.Listening,
+		Grace: c.ShutdownGrace, Listening: c.Listening, Guard: collect.Guard,
 	}
 	generate := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
 
@@ -103,16 +103,17 @@ func Run(ctx context.Context, c Config) error {
 	return err
 }
 
-func newAPI() httpserver.API {
-	return httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
+// newAPI makes the API with all the ways for events to come in.
+func newAPI(collect *collector.Collector, registry prometheus.Registerer) httpserver.API {
+	api := httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
+	collect.Register(api, registry)
+	return api
 }
 
 // OpenAPI returns the description of ingestion's API.
 func OpenAPI() *huma.OpenAPI {
-	api := newAPI()
 	registry := prometheus.NewRegistry()
-	collect := collector.Collector{}
-	collect.Register(api, registry)
+	api := newAPI(&collector.Collector{}, registry)
 	api.RegisterHealth(registry)
 	return api.OpenAPI()
 }
