@@ -18,6 +18,7 @@ import (
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
+	"weir/services/ingestion/internal/segment"
 	"weir/services/shared/config"
 	"weir/services/shared/event"
 	"weir/services/shared/httpserver"
@@ -107,6 +108,7 @@ func Run(ctx context.Context, c Config) error {
 func newAPI(collect *collector.Collector, registry prometheus.Registerer) httpserver.API {
 	api := httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
 	collect.Register(api, registry)
+	segment.Register(api, collect)
 	return api
 }
 

@@ -63,10 +63,10 @@ func take(events *Events, source string, partitions int, now time.Time) *batch {
 		if invalid == nil {
 			invalid = e.Parse(payload)
 			given = e.ID
-		}
-		if !invalid.Has("") { // else it could not be read
-			complete(&e, events, source, now, &invalid)
-			invalid = e.Validate(now, invalid)
+			if !invalid.Has("") { // else its fields say nothing
+				complete(&e, events, source, now, &invalid)
+				invalid = e.Validate(now, invalid)
+			}
 		}
 		if invalid != nil {
 			result.Status, result.Errors = rejected, invalid
