@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"weir/services/ingestion/internal/cloudevent"
 	"weir/services/ingestion/internal/collector"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
@@ -109,6 +110,7 @@ func newAPI(collect *collector.Collector, registry prometheus.Registerer) httpse
 	api := httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
 	collect.Register(api, registry)
 	segment.Register(api, collect)
+	cloudevent.Register(api, collect)
 	return api
 }
 

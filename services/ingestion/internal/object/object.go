@@ -4,6 +4,8 @@ package object
 import (
 	"encoding/json"
 	"errors"
+	"iter"
+	"maps"
 	"strings"
 
 	"weir/services/shared/event"
@@ -58,6 +60,20 @@ func (f Fields) Object(name string) Fields {
 		return nil
 	}
 	return inner
+}
+
+// Names returns the members' names, in no order.
+func (f Fields) Names() iter.Seq[string] { return maps.Keys(f) }
+
+// Add adds the members of another object, which win over those of the same name.
+func (f Fields) Add(other Fields) { maps.Copy(f, other) }
+
+// Free returns the name, with underscores behind it while there is a member of that name.
+func (f Fields) Free(name string) string {
+	for f.Has(name) {
+		name += "_"
+	}
+	return name
 }
 
 // JSON returns the object's text: its members in order of their names.

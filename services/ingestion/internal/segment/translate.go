@@ -2,14 +2,13 @@ package segment
 
 import (
 	"encoding/json"
-	"maps"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"weir/services/ingestion/internal/agent"
+	"weir/services/ingestion/internal/dimension"
 	"weir/services/ingestion/internal/name"
 	"weir/services/ingestion/internal/object"
 	"weir/services/shared/event"
@@ -59,16 +58,16 @@ func translate(kind, text string, common object.Fields) (payload string, faults 
 	w.Text("device", d.Device)
 	w.Text("browser", d.Browser)
 	w.Text("os", d.OS)
-	w.Raw("value", value(properties, "revenue", "value"))
-	w.Text("currency", code(properties.Maybe("currency"), 3))
+	w.Raw("value", dimension.Value(properties, "revenue", "value"))
+	w.Text("currency", dimension.Currency(properties.Maybe("currency")))
 	w.Raw("properties", propertiesOf(message, properties, context))
 	return w.String(), faults
 }
 
 func merged(common, own object.Fields) object.Fields {
 	all := object.Fields{}
-	maps.Copy(all, common)
-	maps.Copy(all, own)
+	all.Add(common)
+	all.Add(own)
 	return all
 }
 
@@ -127,23 +126,23 @@ func dimensionsOf(kind string, message, properties, context object.Fields) dimen
 		page = merged(page, properties)
 	}
 	d := dimensions{
-		path:     first(page.Maybe("path"), pathOf(page.Maybe("url"))),
+		path:     first(page.Maybe("path"), dimension.Path(page.Maybe("url"))),
 		referrer: first(page.Maybe("referrer"), context.Object("referrer").Maybe("url")),
-		country:  code(context.Object("location").Maybe("country"), 2),
+		country:  dimension.Country(context.Object("location").Maybe("country")),
 		Agent:    agent.Parse(context.Maybe("userAgent")),
 	}
 	if kind == "screen" {
 		d.path = first(message.Maybe("name"), d.path)
 	}
-	d.path, d.referrer = fit(d.path, event.MaxURLLength), fit(d.referrer, event.MaxURLLength)
+	d.path, d.referrer = dimension.URL(d.path), dimension.URL(d.referrer)
 	// Apps have no User-Agent, and say it themselves.
-	d.OS = first(d.OS, fit(context.Object("os").Maybe("name"), event.MaxAgentLength))
+	d.OS = first(d.OS, dimension.Agent(context.Object("os").Maybe("name")))
 	if device := context.Object("device").Maybe("type"); d.Device == "" {
 		switch strings.ToLower(device) {
 		case "ios", "android":
 			d.Device = "mobile"
 		default:
-			d.Device = fit(device, event.MaxAgentLength)
+			d.Device = dimension.Agent(device)
 		}
 	}
 	return d
@@ -153,42 +152,6 @@ func first(texts ...string) string {
 	for _, s := range texts {
 		if s != "" {
 			return s
-		}
-	}
-	return ""
-}
-
-func fit(s string, most int) string {
-	if len(s) > most {
-		return ""
-	}
-	return s
-}
-
-func pathOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return u.Path
-}
-
-// code is a country's or currency's code of n letters, or "".
-func code(s string, n int) string {
-	if len(s) != n || strings.Trim(strings.ToUpper(s), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return ""
-	}
-	return strings.ToUpper(s)
-}
-
-// value is the first of the properties that is an amount, as a number or, with a dollar
-// sign at most, as text. What is none stays a property.
-func value(properties object.Fields, names ...string) string {
-	for _, n := range names {
-		text := strings.TrimPrefix(properties.Maybe(n), "$")
-		amount, err := strconv.ParseFloat(text, 64)
-		if err == nil && json.Valid([]byte(text)) && amount > -event.MaxValue && amount < event.MaxValue {
-			return text
 		}
 	}
 	return ""
@@ -208,10 +171,7 @@ func propertiesOf(message, properties, context object.Fields) string {
 		more.Raw("context", context.JSON())
 	}
 	all := merged(properties, nil)
-	beside := "segment"
-	for all.Has(beside) {
-		beside += "_"
-	}
+	beside := all.Free("segment")
 	if all[beside] = json.RawMessage(more.String()); len(all.JSON()) > event.MaxPropertiesSize {
 		all[beside] = json.RawMessage(bare)
 	}
