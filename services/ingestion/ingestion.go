@@ -18,6 +18,7 @@ import (
 	"weir/services/ingestion/internal/collector"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
+	"weir/services/ingestion/internal/pixel"
 	"weir/services/ingestion/internal/publish"
 	"weir/services/ingestion/internal/segment"
 	"weir/services/shared/config"
@@ -111,6 +112,7 @@ func newAPI(collect *collector.Collector, registry prometheus.Registerer) httpse
 	collect.Register(api, registry)
 	segment.Register(api, collect)
 	cloudevent.Register(api, collect)
+	pixel.Register(api, collect)
 	return api
 }
 

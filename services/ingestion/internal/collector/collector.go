@@ -91,6 +91,7 @@ func (c *Collector) Collect(ctx context.Context, r *Request, e Entrance) (*Outco
 	out, err := c.collect(ctx, r, e)
 	var problem huma.StatusError
 	if errors.As(err, &problem) {
+		r.drain(e.MaxBody)
 		c.refusals.WithLabelValues(strconv.Itoa(problem.GetStatus())).Inc()
 	}
 	return out, err

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"io"
 	"net/http"
 	"time"
 
@@ -40,6 +41,12 @@ func NewRequest(w http.ResponseWriter, r *http.Request) *Request {
 // Header returns the request's headers.
 func (r *Request) Header() http.Header { return r.request.Header }
 
+// RawQuery returns the request's query, encoded.
+func (r *Request) RawQuery() string { return r.request.URL.RawQuery }
+
+// RemoteAddr returns the address of the sender, or of the proxy next to us.
+func (r *Request) RemoteAddr() string { return r.request.RemoteAddr }
+
 func (r *Request) key() string { return key.Given(r.Authorization, r.WriteKey, r.QueryKey) }
 
 func (r *Request) read(bodies *body.Reader, limit int64, patience time.Duration) (*body.Text, error) {
@@ -54,3 +61,12 @@ func (r *Request) read(bodies *body.Reader, limit int64, patience time.Duration)
 	}
 	return text, err
 }
+
+// drain reads what the client still sends, within bounds: one that is cut off in the
+// middle of its body may never see the answer that says why.
+func (r *Request) drain(most int64) {
+	_ = http.NewResponseController(r.writer).SetReadDeadline(time.Now().Add(drainTimeout))
+	_, _ = io.CopyN(io.Discard, r.request.Body, most)
+}
+
+const drainTimeout = time.Second
