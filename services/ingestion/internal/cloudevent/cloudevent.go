@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -99,8 +100,8 @@ func binary(header http.Header, contentType, body string) (string, event.Invalid
 		}
 		value, err := url.PathUnescape(values[0]) // what is not printable ASCII is escaped
 		switch {
-		case err != nil:
-			return "", event.Invalid{{Field: attribute, Rule: "has a % that is not followed by two hexadecimal digits"}}
+		case err != nil || !utf8.ValidString(value):
+			return "", event.Invalid{{Field: attribute, Rule: "must be UTF-8, with % and two hexadecimal digits for what is not printable ASCII"}}
 		case len(values) > 1:
 			return "", event.Invalid{{Field: attribute, Rule: "is given twice"}}
 		}

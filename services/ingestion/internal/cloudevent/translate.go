@@ -55,7 +55,7 @@ func structured(text string) (string, event.Invalid) {
 			value, ok = raw, true
 		}
 		if !ok {
-			faults = append(faults, event.FieldError{Field: attribute, Rule: "must be a string: attributes are no objects or arrays"})
+			faults = append(faults, event.FieldError{Field: strings.ToValidUTF8(attribute[:min(len(attribute), 64)], ""), Rule: "must be a string: attributes are no objects or arrays"})
 		}
 		attributes[attribute] = value
 	}

@@ -5,6 +5,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -91,7 +92,9 @@ func (c *Collector) Collect(ctx context.Context, r *Request, e Entrance) (*Outco
 	out, err := c.collect(ctx, r, e)
 	var problem huma.StatusError
 	if errors.As(err, &problem) {
-		r.drain(e.MaxBody)
+		if problem.GetStatus() != http.StatusRequestTimeout {
+			r.drain(e.MaxBody)
+		}
 		c.refusals.WithLabelValues(strconv.Itoa(problem.GetStatus())).Inc()
 	}
 	return out, err

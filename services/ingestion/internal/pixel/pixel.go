@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -73,8 +74,8 @@ var fields = []string{"id", "type", "time", "user_id", "anonymous_id", "session_
 // decode makes an event of a query.
 func decode(r *collector.Request, visitors *visitors) (collector.Events, error) {
 	query, err := url.ParseQuery(r.RawQuery())
-	if err != nil {
-		return collector.Events{}, huma.Error400BadRequest("The query is not encoded as it must be.")
+	if decoded, _ := url.QueryUnescape(r.RawQuery()); err != nil || !utf8.ValidString(decoded) {
+		return collector.Events{}, huma.Error400BadRequest("The query must be UTF-8, encoded as queries are.")
 	}
 	var w object.Writer
 	properties := object.Fields{}
