@@ -67,7 +67,7 @@ func unavailable(cause error, b *batch) error {
 	for i := range b.results {
 		if r := &b.results[i]; r.Status == accepted {
 			var e event.Event
-			e.Parse(b.messages[next].Payload)
+			_ = e.Parse(b.messages[next].Payload) // which we wrote
 			r.Status, r.Time = unconfirmed, &e.Time
 			next++
 		}
