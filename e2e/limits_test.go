@@ -81,8 +81,8 @@ func TestAKeyThatSendsTooMuchIsToldWhenToComeBackAndOthersAreNotHeldUp(t *testin
 	reach(t, w.pool, 260, `SELECT count(*) FROM events`)
 }
 
-// TestSlowClientsAreCutOff: neither who is slow with the headers, nor with the body, nor
-// who does not read the answer holds the service up.
+// TestSlowClientsAreCutOff: neither who is slow with the headers nor who is slow with the
+// body holds the service up.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	w := start(t, limits(func(i *ingestion.Config) { i.Collector.BodyTimeout, i.Collector.MaxRequests = time.Second, 4 }))
@@ -120,6 +120,23 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			require.Contains(t, string(answer), c.says)
 		})
 	}
+}
+
+func TestAClientThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := start(t, limits(func(i *ingestion.Config) { i.Collector.MaxRequests, i.Collector.BodyTimeout = 1, time.Second }))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+	// One good event and 19,999 that break four rules: an answer of several megabytes.
+	body := `{"type":"a","user_id":"u"}` + strings.Repeat("\n"+`{"country":1}`, 19_999)
+	_, err = fmt.Fprintf(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	require.NoError(t, err)
+	reach(t, w.pool, 1, `SELECT count(*) FROM events`)
+	const one = `{"type":"a","user_id":"u"}`
+	require.Equal(t, http.StatusServiceUnavailable, w.post(one).status, "the one place is taken by who does not read")
+	require.Eventually(t, func() bool { return w.post(one).status == http.StatusAccepted }, patience, 100*time.Millisecond)
 }
 
 func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {

@@ -87,7 +87,7 @@ func TestBadBodiesAreTheClientsFault(t *testing.T) {
 			continue
 		}
 		for name, sent := range map[string][]byte{
-			"shortened": whole[:len(whole)-3], "half": whole[:len(whole)/2], "nothing of it": []byte(`{"type":"click"}`),
+			"shortened": whole[:len(whole)-3], "half": whole[:len(whole)/2], "nothing of it": []byte(`{"type":"click"}`), "more behind it": append(whole[:len(whole):len(whole)], "more"...),
 		} {
 			_, err := body.NewReader(limit).Read(bytes.NewReader(sent), header, int64(len(sent)), limit)
 			require.Equal(t, http.StatusBadRequest, status(t, err), "%s %s: %v", encoding, name, err)

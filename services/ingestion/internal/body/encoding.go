@@ -2,6 +2,7 @@ package body
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -65,23 +66,42 @@ func decoderFor(encoding string) (*decoder, error) {
 // block with padding that no encoder writes.
 var deflates = &decoder{
 	open: func(r io.Reader) (io.Reader, error) {
-		buffered := bufio.NewReader(r)
-		head, err := buffered.Peek(2)
-		if err != nil && len(head) < 1 {
+		rest := bufio.NewReader(r)
+		head, err := rest.Peek(2)
+		if len(head) == 0 {
 			return nil, err
 		}
+		d := &deflated{rest: rest, from: flates}
 		if len(head) == 2 && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
-			return zlibs.open(buffered)
+			d.from = zlibs
 		}
-		return flates.open(buffered)
+		d.Reader, err = d.from.open(rest)
+		return d, err
 	},
 	close: func(r io.Reader) {
-		if _, bare := r.(flateReader); bare {
-			flates.close(r)
-		} else {
-			zlibs.close(r)
-		}
+		d := r.(*deflated)
+		d.from.close(d.Reader)
 	},
+}
+
+// deflated is one stream and no more: a second one behind it, which its format does not
+// provide for, would otherwise be lost without a word.
+type deflated struct {
+	io.Reader
+	rest *bufio.Reader
+	from *decoder
+}
+
+var errMore = errors.New("data behind the end of the stream")
+
+func (d *deflated) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		if _, more := d.rest.Peek(1); more == nil {
+			return n, errMore
+		}
+	}
+	return n, err
 }
 
 type resetter interface {
