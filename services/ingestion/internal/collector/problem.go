@@ -57,12 +57,24 @@ type Unconfirmed struct {
 	Results []Result `json:"results,omitempty" nullable:"false" doc:"What became of each event; absent when none was tried"`
 }
 
+// unavailable is the answer when nothing can be accepted for now; b is what was on its
+// way.
 func unavailable(cause error, b *batch) error {
-	p := &Unconfirmed{huma.ErrorModel{Status: http.StatusServiceUnavailable, Title: http.StatusText(http.StatusServiceUnavailable)}, b.results}
-	p.Detail = "The stream is not available, so nothing can be accepted now. Send the same events again, with the ids and times in results: none will be stored twice."
+	why := "The stream is not available"
 	if errors.Is(cause, publish.ErrBusy) {
-		p.Detail = "Too many requests wait for the stream. Send the same events again, with the ids and times in results: none will be stored twice."
+		why = "Too many requests wait for the stream"
 	}
+	return huma.ErrorWithHeaders(&Unconfirmed{
+		ErrorModel: huma.ErrorModel{
+			Status: http.StatusServiceUnavailable, Title: http.StatusText(http.StatusServiceUnavailable),
+			Detail: why + ", so nothing can be accepted now. Send the same events again, with the ids and times in results: none will be stored twice.",
+		},
+		Results: b.unconfirmed(),
+	}, http.Header{"Retry-After": {"1"}})
+}
+
+// unconfirmed returns the results of a batch of which nobody knows what arrived.
+func (b *batch) unconfirmed() []Result {
 	next := 0
 	for i := range b.results {
 		if r := &b.results[i]; r.Status == accepted {
@@ -72,5 +84,5 @@ func unavailable(cause error, b *batch) error {
 			next++
 		}
 	}
-	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {"1"}})
+	return b.results
 }
