@@ -43,19 +43,6 @@ func TestEventsAreCompletedBeforeTheyAreJudged(t *testing.T) {
 	require.Len(t, b.results[4].Errors, 1, "of what cannot be read nothing more is said")
 }
 
-// TestAnEventCostsTwoAllocations: its payload and the text of its id. Whatever an
-// entrance does more costs others nothing.
-func TestAnEventCostsTwoAllocations(t *testing.T) {
-	payloads := make([]string, 1000)
-	for i := range payloads {
-		payloads[i] = fmt.Sprintf(`{"type":"page_view","time":"2026-03-01T11:59:00Z","user_id":"u%d","path":"/products/%d","properties":{"a":1}}`, i, i)
-	}
-	allocations := testing.AllocsPerRun(10, func() {
-		take(&Events{Payloads: payloads}, "web", 1, now)
-	})
-	require.LessOrEqual(t, allocations, float64(2*len(payloads)+20))
-}
-
 // FuzzTake: whatever a body holds, it is refused as a whole or each of its events has
 // one result, and those accepted, and no others, are on their way.
 func FuzzTake(f *testing.F) {
