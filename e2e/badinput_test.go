@@ -98,7 +98,7 @@ func TestAnEventIsNotBlamedForWhatItMayLeaveOut(t *testing.T) {
 func TestAnEncodingThatIsNotTakenIsRefusedNotMisread(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	r := w.post("\x1f\x8b", "Content-Encoding", "gzip")
+	r := w.post("\x1f\x8b", "Content-Encoding", "br")
 	require.Equal(t, http.StatusUnsupportedMediaType, r.status, r.body)
 	require.Contains(t, r.body, "without Content-Encoding")
 }

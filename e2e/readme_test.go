@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,4 +75,42 @@ func settingsTable() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, value, by, s.Help)
 	}
 	return b.String()
+}
+
+// TestReadmesCommandsDoWhatTheReadmeSays runs the README's calls of curl as they stand
+// there, against services on other ports.
+func TestReadmesCommandsDoWhatTheReadmeSays(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed: the README's commands cannot be tried")
+	}
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	w := start(t)
+	local := strings.NewReplacer("localhost:3001", strings.TrimPrefix(w.api, "http://"), "localhost:3002", strings.TrimPrefix(w.ingestion, "http://"))
+	var sent, read []string
+	for _, block := range regexp.MustCompile("(?s)```sh\n(curl .*?)```").FindAllStringSubmatch(string(readme), -1) {
+		for _, command := range strings.Split(strings.ReplaceAll(block[1], "\\\n", " "), "\n") {
+			switch {
+			case strings.Contains(command, "localhost:3002"):
+				sent = append(sent, command)
+			case command != "":
+				read = append(read, command)
+			}
+		}
+	}
+	run := func(command string) string {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", local.Replace(strings.Replace(command, "curl -s", "curl -sSf", 1))).CombinedOutput()
+		require.NoError(t, err, "%s: %s", command, out)
+		return string(out)
+	}
+	require.Len(t, sent, 2)
+	for _, command := range sent {
+		require.Contains(t, run(command), `"accepted":1,"rejected":0`, command)
+	}
+	reach(t, w.pool, int64(len(sent)), `SELECT count(*) FROM events WHERE source = 'my-shop' AND user_id = 'u-17' AND value = 49.95`)
+	require.Len(t, read, 3)
+	for _, command := range read {
+		require.Regexp(t, `49\.95|99\.9`, run(command), command) // of one purchase, or of both
+	}
 }

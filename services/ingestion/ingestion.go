@@ -14,11 +14,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"weir/services/ingestion/internal/cloudevent"
 	"weir/services/ingestion/internal/collector"
 	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/key"
+	"weir/services/ingestion/internal/pixel"
 	"weir/services/ingestion/internal/publish"
+	"weir/services/ingestion/internal/segment"
 	"weir/services/shared/config"
 	"weir/services/shared/event"
 	"weir/services/shared/httpserver"
@@ -35,6 +38,7 @@ type Config struct {
 	Publish   publish.Config
 	Gate      gate.Config
 	Generator generator.Config
+	Collector collector.Config
 
 	Port      int      `env:"INGESTION_PORT" default:"3002" min:"0" max:"65535" help:"Port of ingestion's API."`
 	WriteKeys []string `env:"INGESTION_WRITE_KEYS" help:"Write keys, source=key separated by commas. Without any, in development, a key that a client gives is taken as the source's name."`
@@ -83,13 +87,12 @@ func Run(ctx context.Context, c Config) error {
 	if err := publisher.Check(ctx); err != nil {
 		return err
 	}
-	api := newAPI()
-	collect := collector.Collector{Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
-	collect.Register(api, registry)
 	generate, err := generator.New(c.Generator, publisher, c.Stream.Partitions, log, registry)
 	if err != nil {
 		return err
 	}
+	collect := &collector.Collector{Config: c.Collector, Keys: keys, Publisher: publisher, Partitions: c.Stream.Partitions}
+	api := newAPI(collect, registry)
 	generate.Register(api, c.Production())
 	api.RegisterHealth(registry, httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }})
 	if c.Pprof {
@@ -97,8 +100,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
-		Grace: c.ShutdownGrace, Listening: c.Listening,
+		Grace: c.ShutdownGrace, Listening: c.Listening, Guard: collect.Guard,
 	}
+
 	// The publisher ends after those that publish: what was accepted is flushed.
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()
@@ -116,16 +120,20 @@ func Run(ctx context.Context, c Config) error {
 	return err
 }
 
-func newAPI() httpserver.API {
-	return httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
+// newAPI makes the API with all the ways for events to come in.
+func newAPI(collect *collector.Collector, registry prometheus.Registerer) httpserver.API {
+	api := httpserver.NewAPI("Weir ingestion", "Takes analytics events and publishes them to the stream.")
+	collect.Register(api, registry)
+	segment.Register(api, collect)
+	cloudevent.Register(api, collect)
+	pixel.Register(api, collect)
+	return api
 }
 
 // OpenAPI returns the description of ingestion's API.
 func OpenAPI() *huma.OpenAPI {
-	api := newAPI()
 	registry := prometheus.NewRegistry()
-	collect := collector.Collector{}
-	collect.Register(api, registry)
+	api := newAPI(&collector.Collector{}, registry)
 	new(generator.Generator).Register(api, false)
 	api.RegisterHealth(registry)
 	return api.OpenAPI()

@@ -95,7 +95,9 @@ func (v Invalid) Error() string {
 
 func (v *Invalid) add(field, rule string) { *v = append(*v, FieldError{field, rule}) }
 
-func (v Invalid) has(field string) bool {
+// Has reports whether the field is at fault. Has("") tells an event that could not be
+// read at all from one that breaks rules.
+func (v Invalid) Has(field string) bool {
 	for _, f := range v {
 		if f.Field == field {
 			return true

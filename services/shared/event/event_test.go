@@ -63,6 +63,7 @@ func TestInvalidEvents(t *testing.T) {
 		"big properties":     {swap("A-1", strings.Repeat("x", event.MaxPropertiesSize)), "properties", "at most"},
 		"big event":          {swap("A-1", strings.Repeat("x", event.MaxSize)), "", "at most"},
 		"year 0":             {swap("2026-03-01T", "0000-03-01T"), "time", "before"},
+		"year 1":             {swap("2026-03-01T11:59:58.123456Z", "0001-01-01T00:00:00Z"), "time", "before"},
 		"year 10000":         {swap("2026-03-01T", "10000-03-01T"), "time", "RFC 3339"},
 		"far future":         {swap("2026-03-01T", "2026-03-03T"), "time", "ahead"},
 		"no zone":            {swap("456Z", "456"), "time", "RFC 3339"},

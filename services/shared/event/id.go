@@ -11,7 +11,10 @@ import (
 type UUID [16]byte
 
 // String returns the canonical form: 8-4-4-4-12 lower-case hexadecimal digits.
-func (u UUID) String() string { return string(u.appendTo(nil)) }
+func (u UUID) String() string {
+	var text [36]byte // on the stack: the string is all that is allocated
+	return string(u.appendTo(text[:0]))
+}
 
 // MarshalText implements encoding.TextMarshaler.
 func (u UUID) MarshalText() ([]byte, error) { return u.appendTo(nil), nil }
@@ -72,12 +75,12 @@ func NewID(t time.Time) UUID {
 // source and message id. The same message always gives the same id. Version 8
 // (RFC 9562: custom).
 func DeriveID(t time.Time, source, messageID string) UUID {
-	h := sha256.New()
-	h.Write([]byte(source))
-	h.Write([]byte{0}) // neither part may contain it, so no two pairs collide
-	h.Write([]byte(messageID))
+	var room [64 + 1 + MaxIDLength]byte // on the stack
+	both := append(room[:0], source...)
+	both = append(both, 0) // neither part may contain it, so no two pairs collide
+	sum := sha256.Sum256(append(both, messageID...))
 	var u UUID
-	copy(u[6:], h.Sum(nil))
+	copy(u[6:], sum[:])
 	return u.stamp(t, 8)
 }
 

@@ -83,10 +83,13 @@ func (e *Event) field(s *scanner, key string, v *Invalid) (bit uint32) {
 	case "time":
 		if text := s.text(key, v); text != "" {
 			t, err := time.Parse(time.RFC3339Nano, text)
-			if err != nil {
+			switch t = t.UTC().Truncate(time.Microsecond); {
+			case err != nil:
 				v.add("time", ruleTime)
-			} else {
-				e.Time = t.UTC().Truncate(time.Microsecond)
+			case t.IsZero(): // year 1, not the absence of a time
+				v.add("time", ruleTimeOld)
+			default:
+				e.Time = t
 			}
 		}
 		return 1 << 2

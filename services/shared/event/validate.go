@@ -35,17 +35,17 @@ var (
 // It is the one definition of a valid event: ingestion calls it before it
 // publishes, consumer before it stores, because anybody may XADD.
 func (e *Event) Validate(now time.Time, v Invalid) Invalid {
-	if v.has("") {
+	if v.Has("") {
 		return v // unreadable: its fields say nothing
 	}
-	if e.ID == (UUID{}) && !v.has("id") {
+	if e.ID == (UUID{}) && !v.Has("id") {
 		if e.MessageID == "" {
 			v.add("id", ruleRequired)
 		} else {
 			v.add("id", ruleID)
 		}
 	}
-	if !validType(e.Type) && !v.has("type") {
+	if !ValidType(e.Type) && !v.Has("type") {
 		if e.Type == "" {
 			v.add("type", ruleRequired)
 		} else {
@@ -54,7 +54,7 @@ func (e *Event) Validate(now time.Time, v Invalid) Invalid {
 	}
 	switch {
 	case e.Time.IsZero():
-		if !v.has("time") {
+		if !v.Has("time") {
 			v.add("time", ruleRequired)
 		}
 	case e.Time.Before(MinTime):
@@ -62,14 +62,14 @@ func (e *Event) Validate(now time.Time, v Invalid) Invalid {
 	case e.Time.Sub(now) > MaxFuture:
 		v.add("time", ruleTimeNew)
 	}
-	if !ValidSource(e.Source) && !v.has("source") {
+	if !ValidSource(e.Source) && !v.Has("source") {
 		if e.Source == "" {
 			v.add("source", ruleRequired)
 		} else {
 			v.add("source", ruleSource)
 		}
 	}
-	if e.UserID == "" && e.AnonymousID == "" && !v.has("user_id") && !v.has("anonymous_id") {
+	if e.UserID == "" && e.AnonymousID == "" && !v.Has("user_id") && !v.Has("anonymous_id") {
 		v.add("user_id", ruleActor)
 	}
 	atMost(&v, "user_id", e.UserID, MaxActorLength)
@@ -104,7 +104,8 @@ func ValidSource(s string) bool {
 	return true
 }
 
-func validType(s string) bool {
+// ValidType reports whether s can be the type of an event.
+func ValidType(s string) bool {
 	if s == "" || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {
 		return false
 	}

@@ -18,6 +18,9 @@ type Server struct {
 	Log   *slog.Logger
 	Grace time.Duration // how long requests under way may take after the end
 
+	// Guard, if set, stands before the API's handler.
+	Guard func(http.Handler) http.Handler
+
 	// Listening, if set, is called with the address once connections are taken.
 	Listening func(addr string)
 }
@@ -31,8 +34,12 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	handler := problems(s.API.Mux)
+	if s.Guard != nil {
+		handler = s.Guard(handler)
+	}
 	server := &http.Server{
-		Handler: s.logged(problems(s.API.Mux)),
+		Handler: s.logged(handler),
 		// A client gets five seconds for its headers and a minute for its body, so
 		// slow ones cannot hold connections for ever. Answers have no deadline:
 		// exports and live feeds are long, and have their own.

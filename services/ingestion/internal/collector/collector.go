@@ -1,8 +1,10 @@
-// Package collector takes events over HTTP.
+// Package collector takes events over HTTP. Its Collect is the one way in, for its own
+// entrance and for those of the packages segment, cloudevent and pixel.
 package collector
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,9 +12,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir/services/ingestion/internal/gate"
+	"weir/services/ingestion/internal/body"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
+	"weir/services/ingestion/internal/quota"
 	"weir/services/shared/event"
 )
 
@@ -20,7 +23,8 @@ import (
 type Result struct {
 	Index  int           `json:"index" doc:"Position in the request, from 0" example:"0"`
 	ID     string        `json:"id,omitempty" format:"uuid" doc:"The id that the event is stored with; absent when it could not be read" example:"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"`
-	Status string        `json:"status" enum:"accepted,rejected" doc:"accepted: it is in the stream and will be stored once. rejected: it breaks the rules in errors"`
+	Status string        `json:"status" enum:"accepted,rejected,unconfirmed" doc:"accepted: it is in the stream and will be stored once. rejected: it breaks the rules in errors. unconfirmed, in an answer of 503: the stream did not say; send it again with this id and time"`
+	Time   *time.Time    `json:"time,omitempty" doc:"The event's time, for sending it again; only with unconfirmed"`
 	Errors event.Invalid `json:"errors,omitempty" nullable:"false" doc:"Every rule that a rejected event breaks"`
 }
 
@@ -31,122 +35,124 @@ type Answer struct {
 	Results  []Result `json:"results" nullable:"false" doc:"One result for each event, in the request's order"`
 }
 
-type postInput struct {
-	ContentType   string `header:"Content-Type" hidden:"true"`
-	Encoding      string `header:"Content-Encoding" hidden:"true"`
-	Authorization string `header:"Authorization" doc:"The write key, as a Bearer token or as the user name of Basic authentication" example:"Bearer web-shop"`
-	WriteKey      string `header:"X-Write-Key" doc:"The write key, where Authorization cannot be set" example:"web-shop"`
-	RawBody       []byte
-}
-
-type postOutput struct {
-	Status int
-	Body   Answer
-}
-
 // Collector publishes the events that clients send.
 type Collector struct {
+	Config     Config
 	Keys       key.Keys
 	Publisher  *publish.Publisher
 	Partitions int
 
-	events *prometheus.CounterVec
+	entrances map[string]bool // by path
+	bodies    *body.Reader
+	quota     *quota.Quota
+	events    *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
 }
 
 // publishTimeout bounds how long a request waits for Redis.
 const publishTimeout = 5 * time.Second
 
-// Register adds the operations to the API and the metrics to the registry.
+// Register adds the collector's own entrance to the API and the metrics to the registry.
 func (c *Collector) Register(api huma.API, registry prometheus.Registerer) {
+	c.entrances = map[string]bool{}
+	c.bodies = body.NewReader(c.Config.BodyMemory)
+	c.quota = quota.New(c.Config.RateLimit, c.Config.RateBurst, c.Keys.Len())
 	c.events = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_ingestion_received_events_total", Help: "Events received over HTTP, by outcome: accepted, rejected or failed.",
 	}, []string{"outcome"})
-	registry.MustRegister(c.events)
-
-	huma.Register(api, huma.Operation{
-		OperationID: "post-events", Method: http.MethodPost, Path: "/v1/events", Tags: []string{"Events"},
-		Summary: "Send events",
-		Description: "Takes one event, an array of events, or NDJSON (one event a line). Answers 202 once the accepted events are in the stream, with a result for each event; " +
-			"bad events do not hold up good ones. When every event is bad the answer is 422, with all their errors.\n\n" +
-			"`id` makes sending again safe: the same id and time is stored once, however often it arrives. Any string will do; one that is not a UUID is turned into one, always the same. " +
-			"Without an id the event gets a new one, and the time of arrival unless it has a time.",
-		DefaultStatus:   http.StatusAccepted,
-		MaxBodyBytes:    MaxBody,
-		BodyReadTimeout: 30 * time.Second,
-		RequestBody:     requestBody(api),
-		// Package event validates: each event gets its own result.
-		SkipValidateBody: true,
-		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge,
-			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, c.post)
+	c.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weir_ingestion_refused_requests_total", Help: "Requests that brought no event in, by the status of their answer.",
+	}, []string{"status"})
+	registry.MustRegister(c.events, c.refusals)
+	c.registerEvents(api)
 }
 
-func (c *Collector) post(ctx context.Context, in *postInput) (*postOutput, error) {
-	source, err := c.Keys.Source(in.Authorization, in.WriteKey)
-	if err != nil {
-		return nil, huma.ErrorWithHeaders(huma.Error401Unauthorized(err.Error()), http.Header{"WWW-Authenticate": {`Bearer realm="weir"`}})
+// Entrance is one of the ways for events to come in over HTTP.
+type Entrance struct {
+	MaxBody int64 // bytes, decoded
+
+	// Decode finds the events in a body. Its error is the whole request's fault.
+	Decode func(r *Request, body string) (Events, error)
+
+	// KeyInBody lets the body bring the write key when nothing else does.
+	KeyInBody bool
+}
+
+// Outcome is what became of a request's events: Answer for the client, and where its
+// quota stands.
+type Outcome struct {
+	Answer
+	Quota quota.Headers
+}
+
+// Collect brings the events of a request in. It returns once the stream has those that
+// are good; an outcome without an accepted event is not an error. Every error is a
+// problem for the client, and then no event is accepted.
+func (c *Collector) Collect(ctx context.Context, r *Request, e Entrance) (*Outcome, error) {
+	out, err := c.collect(ctx, r, e)
+	var problem huma.StatusError
+	if errors.As(err, &problem) {
+		if problem.GetStatus() != http.StatusRequestTimeout {
+			r.drain(e.MaxBody)
+		}
+		c.refusals.WithLabelValues(strconv.Itoa(problem.GetStatus())).Inc()
 	}
-	if in.Encoding != "" && in.Encoding != "identity" {
-		return nil, huma.Error415UnsupportedMediaType("The body is encoded as " + strconv.Quote(in.Encoding) + ", which is not taken: send it as it is, without Content-Encoding.")
+	return out, err
+}
+
+func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outcome, error) {
+	// 1. Who sends? Strangers are told before their body is read.
+	given := r.key()
+	inBody := e.KeyInBody && given == ""
+	var sender key.Sender
+	var err error
+	if !inBody {
+		if sender, err = c.Keys.Find(given); err != nil {
+			return nil, unknown(err)
+		}
 	}
 	if err := c.Publisher.Ready(); err != nil {
-		return nil, unavailable(err)
+		return nil, unavailable(err, nil)
 	}
-	payloads, err := split(in.ContentType, string(in.RawBody))
+
+	// 2. What?
+	text, err := r.read(c.bodies, e.MaxBody, c.Config.BodyTimeout)
 	if err != nil {
 		return nil, err
 	}
-	b := take(payloads, source, c.Partitions, time.Now())
-	c.events.WithLabelValues("rejected").Add(float64(len(payloads) - b.accepted))
-	if b.accepted == 0 {
-		return nil, refused(b.results)
+	defer text.Release()
+	events, err := e.Decode(r, text.String())
+	if err != nil {
+		return nil, err
 	}
+	if inBody {
+		if sender, err = c.Keys.Find(events.WriteKey); err != nil {
+			return nil, unknown(err)
+		}
+	}
+
+	// 3. Is it too much for the sender's share?
+	now := time.Now()
+	left, err := c.quota.Take(sender.Key, len(events.Payloads), now)
+	if err != nil {
+		return nil, err
+	}
+
+	// 4. Which of them are good?
+	b := take(&events, sender.Source, c.Partitions, now)
+	rejected := len(events.Payloads) - b.accepted
+	c.events.WithLabelValues("rejected").Add(float64(rejected))
+	if b.accepted == 0 {
+		return &Outcome{Answer{0, rejected, b.results}, left}, nil
+	}
+
+	// 5. Into the stream.
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if err := c.Publisher.Publish(ctx, b.messages); err != nil {
 		c.events.WithLabelValues("failed").Add(float64(b.accepted))
-		return nil, unavailable(err)
+		return nil, unavailable(err, b)
 	}
 	c.events.WithLabelValues("accepted").Add(float64(b.accepted))
-	return &postOutput{http.StatusAccepted, Answer{b.accepted, len(payloads) - b.accepted, b.results}}, nil
-}
-
-// refused is the answer when no event is any good: 400 for one that is not JSON,
-// 422 for those that break rules.
-func refused(results []Result) error {
-	var details []error
-	for _, r := range results {
-		for _, f := range r.Errors {
-			location := "body"
-			if len(results) > 1 {
-				location += "[" + strconv.Itoa(r.Index) + "]"
-			}
-			if f.Field != "" {
-				location += "." + f.Field
-			}
-			if len(details) < maxDetails {
-				details = append(details, &huma.ErrorDetail{Location: location, Message: f.String()})
-			}
-		}
-	}
-	if len(results) == 1 && results[0].Errors[0].Field == "" {
-		return huma.Error400BadRequest("The body is not an event: it "+results[0].Errors[0].Rule+".", details...)
-	}
-	return huma.Error422UnprocessableEntity("No event was accepted: each breaks a rule that errors lists.", details...)
-}
-
-// maxDetails bounds a problem document: nobody reads more.
-const maxDetails = 100
-
-// unavailable is the answer when nothing can be accepted for now. A refusal is the
-// gate's to count and to log, once; any other cause is this request's.
-func unavailable(cause error) error {
-	why, wait := "The stream is not available", "1"
-	causes := []error{cause}
-	if refused, ok := gate.IsRefused(cause); ok {
-		why, wait, causes = refused.Error(), strconv.Itoa(int(refused.After.Seconds())), nil
-	}
-	return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(why+", so nothing can be accepted now. "+
-		"Send the same events with the same ids again after the seconds in Retry-After: none will be stored twice.", causes...),
-		http.Header{"Retry-After": {wait}})
+	return &Outcome{Answer{b.accepted, rejected, b.results}, left}, nil
 }

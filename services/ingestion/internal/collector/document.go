@@ -2,6 +2,7 @@ package collector
 
 import (
 	"encoding/json"
+	"net/http"
 	"reflect"
 	"time"
 
@@ -30,21 +31,42 @@ type Event struct {
 
 const example = `{"id":"view-1","type":"page_view","time":"2026-01-02T15:04:05Z","anonymous_id":"a-9f3c","path":"/products/1","country":"DE"}`
 
-func requestBody(api huma.API) *huma.RequestBody {
-	one := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "Event")
+// Errors are the statuses that any entrance may answer with.
+var Errors = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable}
+
+// Document describes the body that an operation takes. It comes after the operation's
+// registration: of a body that it knew, Huma would read the bytes itself, before the
+// sender is known and without decoding them.
+func Document(api huma.API, path string, body *huma.RequestBody) {
+	body.Required = true
+	operation := api.OpenAPI().Paths[path].Post
+	operation.RequestBody = body
+	problem := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Unconfirmed](), true, "Unconfirmed")
+	operation.Responses["503"].Content = map[string]*huma.MediaType{"application/problem+json": {Schema: problem}}
+}
+
+func eventsBody(api huma.API) *huma.RequestBody {
+	one := Schema(api)
 	many := &huma.Schema{Type: huma.TypeArray, Items: one, MinItems: ptr(1), MaxItems: ptr(MaxEvents)}
 	var value any
 	if err := json.Unmarshal([]byte(example), &value); err != nil {
 		panic(err) // a constant
 	}
+	oneOrMany := &huma.MediaType{Schema: &huma.Schema{OneOf: []*huma.Schema{one, many}}, Example: value}
 	return &huma.RequestBody{
-		Required:    true,
-		Description: "At most 10 MiB; an event at most 64 KiB.",
+		Description: "At most 10 MiB, compressed or not; an event at most 64 KiB.",
 		Content: map[string]*huma.MediaType{
-			typeJSON:   {Schema: &huma.Schema{OneOf: []*huma.Schema{one, many}}, Example: value},
+			typeJSON:   oneOrMany,
 			typeNDJSON: {Schema: &huma.Schema{Type: huma.TypeString, Description: "One event a line"}, Example: example + "\n"},
+			typeText:   {Schema: &huma.Schema{Type: huma.TypeString, Description: "One event or an array, as JSON: what navigator.sendBeacon sends"}, Example: example},
 		},
 	}
+}
+
+// Schema is the schema of an event.
+func Schema(api huma.API) *huma.Schema {
+	return api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Event](), true, "Event")
 }
 
 func ptr(n int) *int { return &n }

@@ -1,66 +1,46 @@
 package collector
 
 import (
-	"mime"
-	"net/http"
-	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"weir/services/ingestion/internal/agent"
 	"weir/services/ingestion/internal/publish"
 	"weir/services/shared/event"
 )
 
-// Limits of one request.
-const (
-	MaxBody   = 10 << 20 // bytes
-	MaxEvents = 20_000
-)
+// Events are the events of a request.
+type Events struct {
+	Payloads []string // as package event parses them
 
-const (
-	typeJSON   = "application/json"
-	typeNDJSON = "application/x-ndjson"
-)
+	// Faults is nil, or has for each payload what kept its decoder from making one.
+	Faults []event.Invalid
 
-// split finds the events in a body. An error is the whole request's fault.
-func split(contentType, body string) ([]string, error) {
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		media = contentType
-	}
-	var events []string
-	switch media {
-	case typeJSON:
-		trimmed := strings.TrimLeft(body, " \t\r\n")
-		switch {
-		case trimmed == "":
-			return nil, huma.Error400BadRequest("The body is empty: send one event, or an array of events.")
-		case trimmed[0] == '[':
-			var invalid event.Invalid
-			if events, invalid = event.Elements(body); invalid != nil {
-				return nil, huma.Error400BadRequest("The body " + invalid[0].Rule + ".")
-			}
-		default:
-			events = []string{body}
-		}
-	case typeNDJSON, "application/ndjson", "application/jsonl":
-		for line := range strings.SplitSeq(body, "\n") {
-			if strings.TrimSpace(line) != "" {
-				events = append(events, line)
-			}
-		}
-	default:
-		return nil, huma.Error415UnsupportedMediaType("The Content-Type must be " + typeJSON + " (one event or an array) or " + typeNDJSON + " (one event a line).")
-	}
-	if len(events) == 0 {
-		return nil, huma.Error422UnprocessableEntity("The batch is empty: send at least one event.")
-	}
-	if len(events) > MaxEvents {
-		return nil, huma.NewError(http.StatusRequestEntityTooLarge, "The batch has too many events: send at most 20000 at once.")
-	}
-	return events, nil
+	// WriteKey is the one that the body brings, at an entrance where it may.
+	WriteKey string
+
+	// Agent is the sender's, where that is a browser; events that tell nothing of
+	// theirs take it.
+	Agent agent.Agent
 }
+
+// Add appends an event, or what kept it from being one.
+func (e *Events) Add(payload string, fault event.Invalid) {
+	e.Payloads, e.Faults = append(e.Payloads, payload), append(e.Faults, fault)
+}
+
+func (e *Events) fault(i int) event.Invalid {
+	if e.Faults == nil {
+		return nil
+	}
+	return e.Faults[i]
+}
+
+// The statuses of a Result.
+const (
+	accepted    = "accepted"
+	rejected    = "rejected"
+	unconfirmed = "unconfirmed"
+)
 
 // batch is a request's events on their way to the stream.
 type batch struct {
@@ -70,25 +50,32 @@ type batch struct {
 }
 
 // take parses, completes and validates the events. source is the write key's, or "".
-func take(payloads []string, source string, partitions int, now time.Time) *batch {
-	b := &batch{results: make([]Result, len(payloads)), messages: make([]publish.Message, 0, len(payloads))}
+func take(events *Events, source string, partitions int, now time.Time) *batch {
+	n := len(events.Payloads)
+	b := &batch{results: make([]Result, n), messages: make([]publish.Message, 0, n)}
 	var e event.Event
 	var wire []byte
-	for i, payload := range payloads {
+	for i, payload := range events.Payloads {
 		result := &b.results[i]
 		result.Index = i
-		invalid := e.Parse(payload)
-		given := e.ID
-		complete(&e, source, now, &invalid)
-		invalid = e.Validate(now, invalid)
+		invalid := events.fault(i)
+		var given event.UUID
+		if invalid == nil {
+			invalid = e.Parse(payload)
+			given = e.ID
+			if !invalid.Has("") { // else its fields say nothing
+				complete(&e, events, source, now, &invalid)
+				invalid = e.Validate(now, invalid)
+			}
+		}
 		if invalid != nil {
-			result.Status, result.Errors = "rejected", invalid
+			result.Status, result.Errors = rejected, invalid
 			if given != (event.UUID{}) {
 				result.ID = given.String()
 			}
 			continue
 		}
-		result.Status, result.ID = "accepted", e.ID.String()
+		result.Status, result.ID = accepted, e.ID.String()
 		b.accepted++
 		wire = e.AppendJSON(wire[:0])
 		b.messages = append(b.messages, publish.Message{Partition: event.Partition(e.Actor(), partitions), Payload: string(wire)})
@@ -98,14 +85,17 @@ func take(payloads []string, source string, partitions int, now time.Time) *batc
 
 // complete fills in what a client may leave out. Over HTTP this service is the
 // producer, so it is here, and never later, that an event without a time gets one.
-func complete(e *event.Event, source string, now time.Time, invalid *event.Invalid) {
+func complete(e *event.Event, events *Events, source string, now time.Time, invalid *event.Invalid) {
 	if source != "" {
 		e.Source = source
 	} else if e.Source == "" {
 		e.Source = DefaultSource
 	}
+	if e.Device == "" && e.Browser == "" && e.OS == "" {
+		e.Device, e.Browser, e.OS = events.Agent.Device, events.Agent.Browser, events.Agent.OS
+	}
 	given := e.MessageID != "" || e.ID != (event.UUID{})
-	if e.Time.IsZero() && !mentions(*invalid, "time") {
+	if e.Time.IsZero() && !invalid.Has("time") {
 		if given {
 			*invalid = append(*invalid, event.FieldError{Field: "time", Rule: "is required with an id: without it a retry would be another event"})
 		} else {
@@ -113,7 +103,7 @@ func complete(e *event.Event, source string, now time.Time, invalid *event.Inval
 		}
 	}
 	switch {
-	case e.ID != (event.UUID{}) || mentions(*invalid, "id"):
+	case e.ID != (event.UUID{}) || invalid.Has("id"):
 	case e.Time.IsZero(): // rejected for its time, and not for its id as well
 		e.ID = event.NewID(now)
 	case e.MessageID != "":
@@ -125,12 +115,3 @@ func complete(e *event.Event, source string, now time.Time, invalid *event.Inval
 
 // DefaultSource is the source of events that name none and came without a key.
 const DefaultSource = "default"
-
-func mentions(invalid event.Invalid, field string) bool {
-	for _, f := range invalid {
-		if f.Field == field || f.Field == "" {
-			return true
-		}
-	}
-	return false
-}

@@ -12,9 +12,9 @@ import (
 	"weir/services/shared/event"
 )
 
-// ErrMissing and ErrWrong say why a request has no source.
+// ErrMissing and ErrWrong say why a request has no sender.
 var (
-	ErrMissing = errors.New("a write key is required: send it as `Authorization: Bearer <key>`, as the user name of Basic authentication, or as `X-Write-Key`")
+	ErrMissing = errors.New("a write key is required: send it as `Authorization: Bearer <key>`, as the user name of Basic authentication, as the header `X-Write-Key`, or as `write_key` in the query")
 	ErrWrong   = errors.New("the write key is not known")
 )
 
@@ -46,36 +46,46 @@ func Parse(list []string) (Keys, error) {
 // Empty reports whether there are no keys: development, where anybody may send.
 func (k Keys) Empty() bool { return len(k.sums) == 0 }
 
-// Source returns the source that a request's headers stand for. Without keys, in
-// development, a key that is given is the source's name itself, and none gives "".
-func (k Keys) Source(authorization, writeKey string) (string, error) {
-	given := fromHeaders(authorization, writeKey)
+// Len is the number of keys.
+func (k Keys) Len() int { return len(k.sums) }
+
+// Sender is who a key stands for.
+type Sender struct {
+	Source string // of the events; "" leaves it to them, in development only
+	Key    int    // which of the keys it was, from 0; 0 too where there are none
+}
+
+// Find returns the sender that a key stands for. Without keys, in development, a key
+// that is given is the source's name itself, and none is nobody's. The error is
+// ErrMissing or ErrWrong.
+func (k Keys) Find(given string) (Sender, error) {
 	if k.Empty() {
 		if given != "" && !event.ValidSource(given) {
-			return "", fmt.Errorf("%w: without configured keys it is taken as the source's name, which has 1 to 64 letters, digits, or any of _ . : / -", ErrWrong)
+			return Sender{}, fmt.Errorf("%w: without configured keys it is taken as the source's name, which has 1 to 64 letters, digits, or any of _ . : / -", ErrWrong)
 		}
-		return given, nil
+		return Sender{Source: given}, nil
 	}
 	if given == "" {
-		return "", ErrMissing
+		return Sender{}, ErrMissing
 	}
 	// Hashes of equal length, compared with each in constant time: how long it takes
 	// tells nothing about the keys.
-	sum, source := sha256.Sum256([]byte(given)), ""
+	sum, found := sha256.Sum256([]byte(given)), -1
 	for i := range k.sums {
-		if subtle.ConstantTimeCompare(sum[:], k.sums[i][:]) == 1 {
-			source = k.sources[i]
-		}
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k.sums[i][:]), i, found)
 	}
-	if source == "" {
-		return "", ErrWrong
+	if found < 0 {
+		return Sender{}, ErrWrong
 	}
-	return source, nil
+	return Sender{k.sources[found], found}, nil
 }
 
-func fromHeaders(authorization, writeKey string) string {
-	if writeKey != "" {
-		return writeKey
+// Given returns the key that a request brings: in a header of its own, in
+// Authorization (Bearer, or Basic, where it is the user name), or, for browsers that
+// can set neither, in the query.
+func Given(authorization, header, query string) string {
+	if header != "" {
+		return header
 	}
 	scheme, value, _ := strings.Cut(authorization, " ")
 	switch strings.ToLower(scheme) {
@@ -84,11 +94,10 @@ func fromHeaders(authorization, writeKey string) string {
 	case "basic":
 		plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
 		if err != nil {
-			return ""
+			break
 		}
 		user, _, _ := strings.Cut(string(plain), ":")
 		return user
-	default:
-		return ""
 	}
+	return query
 }

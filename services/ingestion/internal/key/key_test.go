@@ -14,34 +14,36 @@ func TestKeysNameTheirSource(t *testing.T) {
 	keys, err := key.Parse([]string{"web-shop=k1", "app=k2=with=equals"})
 	require.NoError(t, err)
 	for _, c := range []struct {
-		authorization, writeKey, source string
-		err                             error
+		authorization, header, query, source string
+		err                                  error
 	}{
-		{"Bearer k1", "", "web-shop", nil},
-		{"bearer  k2=with=equals", "", "app", nil},
-		{"Basic " + base64.StdEncoding.EncodeToString([]byte("k1:")), "", "web-shop", nil},
-		{"", "k1", "web-shop", nil},
-		{"", "", "", key.ErrMissing},
-		{"Basic %%%", "", "", key.ErrMissing},
-		{"Bearer k3", "", "", key.ErrWrong},
-		{"Bearer web-shop", "", "", key.ErrWrong},
+		{"Bearer k1", "", "", "web-shop", nil},
+		{"bearer  k2=with=equals", "", "", "app", nil},
+		{"Basic " + base64.StdEncoding.EncodeToString([]byte("k1:")), "", "", "web-shop", nil},
+		{"", "k1", "", "web-shop", nil},
+		{"", "", "k1", "web-shop", nil},
+		{"Bearer k1", "", "k3", "web-shop", nil},
+		{"", "", "", "", key.ErrMissing},
+		{"Basic %%%", "", "", "", key.ErrMissing},
+		{"Bearer k3", "", "", "", key.ErrWrong},
+		{"Bearer web-shop", "", "", "", key.ErrWrong},
 	} {
-		source, err := keys.Source(c.authorization, c.writeKey)
+		sender, err := keys.Find(key.Given(c.authorization, c.header, c.query))
 		require.ErrorIs(t, err, c.err)
-		require.Equal(t, c.source, source)
+		require.Equal(t, c.source, sender.Source)
 	}
 }
 
 func TestWithoutKeysAKeyIsTheSourcesName(t *testing.T) {
 	t.Parallel()
 	var keys key.Keys
-	source, err := keys.Source("Bearer my-shop", "")
+	sender, err := keys.Find("my-shop")
 	require.NoError(t, err)
-	require.Equal(t, "my-shop", source)
-	source, err = keys.Source("", "")
+	require.Equal(t, "my-shop", sender.Source)
+	sender, err = keys.Find("")
 	require.NoError(t, err)
-	require.Empty(t, source)
-	_, err = keys.Source("Bearer no spaces", "")
+	require.Empty(t, sender.Source)
+	_, err = keys.Find("no spaces")
 	require.ErrorIs(t, err, key.ErrWrong)
 }
 
