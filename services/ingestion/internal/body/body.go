@@ -24,7 +24,7 @@ func NewReader(memory int64) *Reader { return &Reader{semaphore.NewWeighted(memo
 
 // Text is a body, decoded. Its memory counts until Release.
 type Text struct {
-	string
+	text   string
 	reader *Reader
 	held   int64
 }
@@ -76,7 +76,7 @@ func (r *Reader) Read(from io.Reader, encoding string, declared, limit int64) (*
 		text.Write((*chunk)[:n])
 		switch {
 		case errors.Is(err, io.EOF):
-			t.string = text.String()
+			t.text = text.String()
 			return t, nil
 		case err != nil:
 			t.Release()
@@ -86,7 +86,7 @@ func (r *Reader) Read(from io.Reader, encoding string, declared, limit int64) (*
 }
 
 // String returns the text.
-func (t *Text) String() string { return t.string }
+func (t *Text) String() string { return t.text }
 
 func (t *Text) hold(n int64) error {
 	if !t.reader.memory.TryAcquire(n) {

@@ -65,6 +65,9 @@ func (r *Request) read(bodies *body.Reader, limit int64, patience time.Duration)
 // drain reads what the client still sends, within bounds: one that is cut off in the
 // middle of its body may never see the answer that says why.
 func (r *Request) drain(most int64) {
+	if r.request.Header.Get("Expect") != "" {
+		return // it waits for leave to send, and will not get it
+	}
 	_ = http.NewResponseController(r.writer).SetReadDeadline(time.Now().Add(drainTimeout))
 	_, _ = io.CopyN(io.Discard, r.request.Body, most)
 }
