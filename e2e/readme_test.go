@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,10 +89,12 @@ func TestReadmesCommandsDoWhatTheReadmeSays(t *testing.T) {
 	require.NoError(t, err)
 	w := start(t)
 	local := strings.NewReplacer("localhost:3001", strings.TrimPrefix(w.api, "http://"), "localhost:3002", strings.TrimPrefix(w.ingestion, "http://"))
-	var sent, read []string
+	var sent, read, controlled []string
 	for _, block := range regexp.MustCompile("(?s)```sh\n(curl .*?)```").FindAllStringSubmatch(string(readme), -1) {
 		for _, command := range strings.Split(strings.ReplaceAll(block[1], "\\\n", " "), "\n") {
 			switch {
+			case strings.Contains(command, "/v1/generator"):
+				controlled = append(controlled, command)
 			case strings.Contains(command, "localhost:3002"):
 				sent = append(sent, command)
 			case command != "":
@@ -113,4 +116,9 @@ func TestReadmesCommandsDoWhatTheReadmeSays(t *testing.T) {
 	for _, command := range read {
 		require.Regexp(t, `49\.95|99\.9`, run(command), command) // of one purchase, or of both
 	}
+	require.Len(t, controlled, 3)
+	for _, command := range controlled { // the last starts it
+		require.Contains(t, run(command), `"state"`, command)
+	}
+	require.Eventually(t, func() bool { return number(t, w.pool, `SELECT count(*) FROM events`) > 100 }, patience, 50*time.Millisecond)
 }
