@@ -22,11 +22,12 @@ import (
 )
 
 type drainOptions struct {
-	events, copyBatch int
-	json, profile     string
+	events, copyBatch, runs int
+	cost                    bool
+	json, profile           string
 }
 
-// figures is what a drain measured. Rates are events per second.
+// figures is what a drain measured. Rates are events per second, medians of the runs.
 type figures struct {
 	Schema         int     `json:"schema_version"`
 	Command        string  `json:"command"`
@@ -36,13 +37,20 @@ type figures struct {
 	BytesPerEvent  int     `json:"bytes_per_event"`
 	EventsPerSec   float64 `json:"events_per_second"`
 	RawCopy        float64 `json:"raw_copy_events_per_second"`
-	Ratio          float64 `json:"ratio_to_raw_copy"`
+	Ratio          float64 `json:"ratio_to_raw_copy"` // median of each run's own
 	PublishPerSec  float64 `json:"publish_events_per_second"`
-	Lost           int64   `json:"lost"`
-	Duplicated     int64   `json:"duplicated"`
+	Lost           int64   `json:"lost"`       // of all runs
+	Duplicated     int64   `json:"duplicated"` // of all runs
 	RollupsEqual   bool    `json:"rollups_equal_raw"`
 	ConsumerMaxRSS int64   `json:"consumer_max_rss_bytes"`
-	ConsumerCPU    float64 `json:"consumer_cpu_seconds"`
+	ConsumerCPU    float64 `json:"consumer_cpu_seconds"`        // of a run
+	RollupCost     float64 `json:"rollup_cost_share,omitempty"` // share of the time that rollups take; only with -rollup-cost
+	Runs           struct {
+		EventsPerSec rate `json:"events_per_second"`
+		RawCopy      rate `json:"raw_copy_events_per_second"`
+		Ratio        rate `json:"ratio_to_raw_copy"`
+		RollupCost   rate `json:"rollup_cost_share"`
+	} `json:"runs"`
 }
 
 // drain fills a stream while no consumer runs, times a consumer emptying it, and
@@ -65,7 +73,7 @@ func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 		return err
 	}
 
-	f := figures{Schema: 1, Command: "drain", Machine: thisMachine(), Servers: servers.Chosen, Events: o.events}
+	f := figures{Schema: 1, Command: "drain", Machine: thisMachine(), Servers: servers.Chosen, Events: o.events, RollupsEqual: true}
 	payloads, err := makeUp(o.events)
 	if err != nil {
 		return err
@@ -75,19 +83,39 @@ func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 	}
 	f.BytesPerEvent /= len(payloads)
 
-	if f.RawCopy, err = rawCopy(ctx, servers, payloads, o.copyBatch); err != nil {
-		return fmt.Errorf("raw COPY: %w", err)
+	process := func(ctx context.Context, box *harness.Sandbox) (drainer, error) {
+		return startProcess(ctx, binaries, box, o.profile, say)
 	}
-	say("raw COPY, one connection, batches of %d: %.0f events/s", o.copyBatch, f.RawCopy)
-	if err := measureDrain(ctx, servers, binaries, payloads, o, &f, say); err != nil {
-		return err
+	for run := range o.runs {
+		raw, err := rawCopy(ctx, servers, payloads, o.copyBatch)
+		if err != nil {
+			return fmt.Errorf("raw COPY: %w", err)
+		}
+		drained, err := measureDrain(ctx, servers, process, payloads, &f)
+		if err != nil {
+			return err
+		}
+		f.Runs.RawCopy.add(raw)
+		f.Runs.EventsPerSec.add(drained)
+		f.Runs.Ratio.add(drained / raw)
+		say("run %d: drain %.0f events/s, raw COPY %.0f, ratio %.2f", run+1, drained, raw, drained/raw)
+		if o.cost {
+			if err := measureCost(ctx, servers, payloads, &f, say); err != nil {
+				return err
+			}
+		}
 	}
-	f.Ratio = f.EventsPerSec / f.RawCopy
+	f.EventsPerSec, f.RawCopy, f.Ratio, f.RollupCost = f.Runs.EventsPerSec.Median, f.Runs.RawCopy.Median, f.Runs.Ratio.Median, f.Runs.RollupCost.Median
 
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\ndrain\t%.0f events/s\nraw COPY, one connection\t%.0f events/s\nratio\t%.2f\npublish, pipelined XADD\t%.0f events/s\nlost / duplicated\t%d / %d\nrollups equal raw rows\t%v\nconsumer's memory, most\t%.0f MiB\nconsumer's CPU\t%.2f µs an event\n",
-		f.EventsPerSec, f.RawCopy, f.Ratio, f.PublishPerSec, f.Lost, f.Duplicated, f.RollupsEqual,
-		float64(f.ConsumerMaxRSS)/(1<<20), f.ConsumerCPU*1e6/float64(f.Events))
+	fmt.Fprintf(w, "\ndrain, %d events of %d bytes\t%.0f events/s\t%s\n", f.Events, f.BytesPerEvent, f.EventsPerSec, f.Runs.EventsPerSec.span("%.0f"))
+	fmt.Fprintf(w, "raw COPY, one connection, batches of %d\t%.0f events/s\t%s\n", o.copyBatch, f.RawCopy, f.Runs.RawCopy.span("%.0f"))
+	fmt.Fprintf(w, "ratio\t%.2f\t%s\n", f.Ratio, f.Runs.Ratio.span("%.2f"))
+	if o.cost {
+		fmt.Fprintf(w, "rollups' share of the drain\t%.0f%%\t%s\n", 100*f.RollupCost, f.Runs.RollupCost.span("%.2f"))
+	}
+	fmt.Fprintf(w, "publish, pipelined XADD\t%.0f events/s\t\nlost / duplicated\t%d / %d\t\nrollups equal raw rows\t%v\t\nconsumer's memory, most\t%.0f MiB\t\nconsumer's CPU\t%.2f µs an event\t\n",
+		f.PublishPerSec, f.Lost, f.Duplicated, f.RollupsEqual, float64(f.ConsumerMaxRSS)/(1<<20), f.ConsumerCPU*1e6/float64(f.Events))
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -121,60 +149,77 @@ func makeUp(n int) ([]string, error) {
 	return payloads, nil
 }
 
-func measureDrain(ctx context.Context, servers *harness.Servers, binaries harness.Binaries, payloads []string, o drainOptions, f *figures, say func(string, ...any)) (err error) {
+// drainer is a consumer that drains. stop notes what it used.
+type drainer struct {
+	stop    func(context.Context, *figures) error
+	ended   <-chan struct{}
+	counted bool
+}
+
+// startProcess starts the consumer as users run it.
+func startProcess(ctx context.Context, binaries harness.Binaries, box *harness.Sandbox, profile string, say func(string, ...any)) (drainer, error) {
+	p, err := binaries.Start(ctx, "weir-consumer", []string{
+		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
+		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
+	}, io.Discard)
+	if err != nil {
+		return drainer{}, err
+	}
+	if profile != "" {
+		go func() {
+			if err := fetch(ctx, p.URL+"/debug/pprof/profile?seconds=4", profile); err != nil {
+				say("no profile: %v", err)
+			}
+		}()
+	}
+	return drainer{ended: p.Exited(), counted: true, stop: func(ctx context.Context, f *figures) error {
+		defer p.Kill()
+		rss, cpu := processUsage(p.PID())
+		f.ConsumerMaxRSS, f.ConsumerCPU = max(f.ConsumerMaxRSS, rss), cpu
+		return p.Stop(ctx)
+	}}, nil
+}
+
+// measureDrain returns the rate at which a backlog is drained by the consumer that
+// start starts, and checks what was stored.
+func measureDrain(ctx context.Context, servers *harness.Servers, start func(context.Context, *harness.Sandbox) (drainer, error), payloads []string, f *figures) (perSecond float64, err error) {
 	box, err := servers.Sandbox(ctx, "drain")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, box.Close(context.WithoutCancel(ctx))) }()
 	if _, err := migrations.Up(ctx, box.PostgresURL); err != nil {
-		return err
+		return 0, err
 	}
 	options, err := redis.ParseURL(box.RedisURL)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	client := redis.NewClient(options)
 	defer client.Close()
 	conn, err := pgx.Connect(ctx, box.PostgresURL)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
-	start := time.Now()
+	begin := time.Now()
 	if err := fill(ctx, client, box.StreamName, payloads); err != nil {
-		return fmt.Errorf("fill the stream: %w", err)
+		return 0, fmt.Errorf("fill the stream: %w", err)
 	}
-	f.PublishPerSec = float64(len(payloads)) / time.Since(start).Seconds()
-	say("published %d events of %d bytes: %.0f events/s", len(payloads), f.BytesPerEvent, f.PublishPerSec)
+	f.PublishPerSec = float64(len(payloads)) / time.Since(begin).Seconds()
 
-	start = time.Now()
-	consumer, err := binaries.Start(ctx, "weir-consumer", []string{
-		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
-		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
-	}, io.Discard)
+	begin = time.Now()
+	c, err := start(ctx, box)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer consumer.Kill()
-	if o.profile != "" {
-		go func() {
-			if err := fetch(ctx, consumer.URL+"/debug/pprof/profile?seconds=4", o.profile); err != nil {
-				say("no profile: %v", err)
-			}
-		}()
-	}
-	if err := waitDrained(ctx, client, box.StreamName, consumer); err != nil {
-		return err
-	}
-	elapsed := time.Since(start)
-	f.EventsPerSec = float64(len(payloads)) / elapsed.Seconds()
-	f.ConsumerMaxRSS, f.ConsumerCPU = processUsage(consumer.PID())
-	stopping, cancel := context.WithTimeout(ctx, 30*time.Second)
+	err = waitDrained(ctx, client, box.StreamName, c.ended)
+	elapsed := time.Since(begin)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if err := consumer.Stop(stopping); err != nil {
-		return err
+	if err := errors.Join(err, c.stop(stopping, f)); err != nil {
+		return 0, err
 	}
 
 	var rows, distinct, minutes, hours, days int64
@@ -184,11 +229,13 @@ func measureDrain(ctx context.Context, servers *harness.Servers, binaries harnes
 		(SELECT coalesce(sum(events), 0)::bigint FROM days WHERE dimension = 0)
 		FROM events`).Scan(&rows, &distinct, &minutes, &hours, &days)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	f.Lost, f.Duplicated = int64(len(payloads))-distinct, rows-distinct
-	f.RollupsEqual = minutes == rows && hours == rows && days == rows
-	return nil
+	f.Lost, f.Duplicated = f.Lost+int64(len(payloads))-distinct, f.Duplicated+rows-distinct
+	if c.counted {
+		f.RollupsEqual = f.RollupsEqual && minutes == rows && hours == rows && days == rows
+	}
+	return float64(len(payloads)) / elapsed.Seconds(), nil
 }
 
 func fill(ctx context.Context, client *redis.Client, stream string, payloads []string) error {
@@ -210,14 +257,14 @@ func fill(ctx context.Context, client *redis.Client, stream string, payloads []s
 }
 
 // waitDrained returns when the group has acknowledged everything.
-func waitDrained(ctx context.Context, client *redis.Client, stream string, consumer *harness.Program) error {
+func waitDrained(ctx context.Context, client *redis.Client, stream string, ended <-chan struct{}) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-consumer.Exited():
+		case <-ended:
 			return errors.New("the consumer ended by itself")
 		case <-tick.C:
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -28,6 +29,14 @@ func (r *rate) add(v float64) {
 	r.Runs = append(r.Runs, v)
 	sorted := slices.Sorted(slices.Values(r.Runs))
 	r.Median, r.Lowest, r.Best = sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1]
+}
+
+// span is the lowest and the best, when there are several.
+func (r *rate) span(format string) string {
+	if len(r.Runs) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("("+format+" to "+format+")", r.Lowest, r.Best)
 }
 
 // writeFigures writes figures as JSON to a file, if one is named.

@@ -29,6 +29,8 @@ var commands = map[string]func(ctx context.Context, flags *flag.FlagSet, args []
 	"drain": func(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		o := drainOptions{}
 		flags.IntVar(&o.events, "events", 1_000_000, "events in the backlog")
+		flags.IntVar(&o.runs, "runs", 3, "runs; the median counts")
+		flags.BoolVar(&o.cost, "rollup-cost", false, "also measure what rollups cost, by draining with and without them")
 		flags.IntVar(&o.copyBatch, "copy-batch", 10_000, "rows of one raw COPY, to compare with")
 		flags.StringVar(&o.json, "json", "", "file to write the figures to")
 		flags.StringVar(&o.profile, "cpuprofile", "", "file to write the consumer's CPU profile to")

@@ -48,6 +48,7 @@ type Config struct {
 	Logger    *slog.Logger      `env:"-"` // default: standard output
 	Listening func(addr string) `env:"-"` // called once the API takes connections
 	Step      func(Step)        `env:"-"` // called at each step of a flush, for tests that end the process there
+	Uncounted bool              `env:"-"` // without rollups, for the benchmark that measures what they cost
 }
 
 // Step is a point of the flush, see package step.
@@ -109,7 +110,7 @@ func Run(ctx context.Context, c Config) error {
 	p := &pipeline.Pipeline{
 		Config: c.Pipeline, Log: log, Grace: c.ShutdownGrace,
 		Store: &store.Store{Pool: pool, Timeout: c.Pipeline.FlushTimeout, Step: c.Step},
-		Live:  client, Channel: rollup.Channel(c.Stream.Name), Step: c.Step,
+		Live:  client, Channel: rollup.Channel(c.Stream.Name), Step: c.Step, Uncounted: c.Uncounted,
 	}
 	for _, key := range event.StreamKeys(c.Stream.Name, c.Stream.Partitions) {
 		p.Groups = append(p.Groups, stream.Group{Reading: reading, Client: client, Key: key, Name: c.Pipeline.Group})

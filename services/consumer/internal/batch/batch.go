@@ -58,6 +58,9 @@ const (
 // New returns an empty batch.
 func New() *Batch { return &Batch{Deltas: newDeltas()} }
 
+// NewUncounted returns an empty batch without deltas.
+func NewUncounted() *Batch { return &Batch{} }
+
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	clear(b.Chunks) // lets go of the payloads
@@ -124,8 +127,7 @@ func (b *Batch) Entry(r Row) (key string, entry stream.Entry) {
 // index. The keys' numbers stay known; who was logged does not, as an attempt that
 // failed may have been the one to log it.
 func (b *Batch) Recount(inserted []int) {
-	b.Deltas.clear()
-	*b.Deltas.logged = seen{}
+	b.Deltas.recount()
 	var e event.Event
 	for _, i := range inserted {
 		_, entry := b.Entry(b.Rows[i])

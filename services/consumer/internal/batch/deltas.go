@@ -21,6 +21,8 @@ const maxKeys = 50_000
 // only keys it has never seen. A counter counts into one line, of one minute, at a
 // time: events come nearly in order, and the delta log may hold several lines for one
 // key and minute.
+//
+// A nil Deltas counts nothing.
 type Deltas struct {
 	lines     []line
 	sightings []sighting
@@ -63,10 +65,22 @@ func newDeltas() *Deltas {
 
 // Reset forgets the counts, and the keys too when they have become too many.
 func (d *Deltas) Reset() {
+	if d == nil {
+		return
+	}
 	d.clear()
 	if len(d.counters) > maxKeys || len(d.names) > maxKeys {
 		*d = *newDeltas()
 	}
+}
+
+// recount forgets the counts, and who was logged.
+func (d *Deltas) recount() {
+	if d == nil {
+		return
+	}
+	d.clear()
+	*d.logged = seen{}
 }
 
 // clear forgets the counts only.
@@ -81,6 +95,9 @@ func (d *Deltas) clear() {
 // Forget gives up what the database was known to hold: the keys' numbers, and who was
 // logged. After an outage it may be another database, or an older state of it.
 func (d *Deltas) Forget() {
+	if d == nil {
+		return
+	}
 	for _, c := range d.counters {
 		c.id = 0
 	}
@@ -89,6 +106,9 @@ func (d *Deltas) Forget() {
 
 // Add counts one event.
 func (d *Deltas) Add(e *event.Event) {
+	if d == nil {
+		return
+	}
 	minute := int32(e.Time.Unix() / 60)
 	user := unique.Hash(e.Actor())
 	typ, ok := d.types[e.Type]
@@ -136,6 +156,9 @@ func clone(s string) string { return string([]byte(s)) }
 
 // Unresolved lists the keys of the lines whose number is not known.
 func (d *Deltas) Unresolved() (keys []rollup.Key) {
+	if d == nil {
+		return nil
+	}
 	asked := map[*counter]bool{}
 	for i := range d.lines {
 		if c := d.lines[i].counter; c.id == 0 && !asked[c] {
@@ -160,7 +183,12 @@ func (d *Deltas) name(k key) rollup.Key {
 }
 
 // Len is the number of lines.
-func (d *Deltas) Len() int { return len(d.lines) }
+func (d *Deltas) Len() int {
+	if d == nil {
+		return 0
+	}
+	return len(d.lines)
+}
 
 // List returns the lines in words, for the live feed.
 func (d *Deltas) List() []rollup.Delta {
@@ -226,4 +254,9 @@ func (d *Deltas) AppendUsersCopy(dst []byte) []byte {
 }
 
 // Users is how many users AppendUsersCopy logs, counted once for each line.
-func (d *Deltas) Users() int { return len(d.sightings) }
+func (d *Deltas) Users() int {
+	if d == nil {
+		return 0
+	}
+	return len(d.sightings)
+}

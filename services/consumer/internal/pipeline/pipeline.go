@@ -58,6 +58,8 @@ type Pipeline struct {
 	Grace   time.Duration // how long what was read may take to be written after the end
 	Step    step.Hook     // for tests
 
+	Uncounted bool // without rollups, for the benchmark that measures what they cost
+
 	metrics   *metrics
 	breaker   *gobreaker.CircuitBreaker[store.Result]
 	chunks    chan stream.Chunk

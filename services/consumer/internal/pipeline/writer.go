@@ -18,6 +18,9 @@ import (
 // what a crash right after it leaves behind.
 func (p *Pipeline) write(ctx context.Context) error {
 	b := batch.New()
+	if p.Uncounted {
+		b = batch.NewUncounted()
+	}
 	var message []byte
 	for {
 		// 1. Gather. Crash: the entries stay pending; this consumer finds them when it
