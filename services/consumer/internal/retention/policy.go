@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,22 +13,18 @@ import (
 // set. Policies that are as they should be are left alone; what is compressed stays so
 // when compressing is switched off.
 func (k *Keeper) policies(ctx context.Context, t table) error {
-	_, err := k.alone(ctx, func(tx pgx.Tx) error {
-		if err := k.retain(ctx, tx, t); err != nil {
-			return fmt.Errorf("set the retention policy: %w", err)
-		}
-		if t.order == "" {
-			return nil
-		}
-		if err := k.compress(ctx, tx, t); err != nil {
-			return fmt.Errorf("set the columnstore policy: %w", err)
-		}
-		return nil
-	})
+	_, err := k.alone(ctx, func(tx pgx.Tx) error { return k.retain(ctx, tx, t) })
 	if err != nil {
-		return fmt.Errorf("look after %s: %w", t.name, err)
+		err = fmt.Errorf("set the retention policy of %s: %w", t.name, err)
 	}
-	return nil
+	if t.order == "" {
+		return err
+	}
+	_, errCompress := k.alone(ctx, func(tx pgx.Tx) error { return k.compress(ctx, tx, t) })
+	if errCompress != nil {
+		errCompress = fmt.Errorf("set the columnstore policy of %s: %w", t.name, errCompress)
+	}
+	return errors.Join(err, errCompress)
 }
 
 func (k *Keeper) retain(ctx context.Context, tx pgx.Tx, t table) error {
@@ -71,7 +68,9 @@ func (k *Keeper) compress(ctx context.Context, tx pgx.Tx, t table) error {
 		if err != nil {
 			return err
 		}
-		if !enabled { // somebody may have chosen another order
+		// Only then, as somebody may have chosen another order; and because it takes the
+		// table's strongest lock, once: writers of a moment may put it off to a later round.
+		if !enabled {
 			_, err := tx.Exec(ctx, fmt.Sprintf(
 				`ALTER TABLE %s SET (timescaledb.enable_columnstore, timescaledb.segmentby = '%s', timescaledb.orderby = '%s')`,
 				t.name, t.segment, t.order))

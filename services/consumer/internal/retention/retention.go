@@ -81,7 +81,8 @@ func (k *Keeper) Round(ctx context.Context) error {
 	}
 	if server != k.server {
 		k.server = server
-		k.Log.Info("The database server is known.", "server", server)
+		k.Log.Info("The database server was identified.",
+			"edition", server.Edition, "timescaledb", server.TimescaleDB, "postgresql", server.PostgreSQL)
 	}
 	var errs []error
 	for _, t := range tables { // first of all: writers are about to need them
