@@ -42,7 +42,10 @@ func TestSchemaGoesUpAndDownAndUpAgain(t *testing.T) {
 		version, err := migrations.Up(t.Context(), b.PostgresURL)
 		require.NoError(t, err)
 		require.Equal(t, migrations.Latest(), version)
-		require.Equal(t, []string{"dead_letters", "events", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute"}, ours())
+		require.Equal(t, []string{
+			"dead_letters", "events", "retention", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute",
+			"rollup_user_deltas", "users_day", "users_hour", "users_minute",
+		}, ours())
 		require.NoError(t, migrations.Check(t.Context(), pool))
 
 		version, err = migrations.Down(t.Context(), b.PostgresURL, 0)

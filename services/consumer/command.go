@@ -38,9 +38,16 @@ func runVerify(ctx context.Context, c Config, args []string, stdout io.Writer) e
 		return err
 	}
 	return withPool(ctx, c, func(pool *pgxpool.Pool) error {
+		kept, err := audit.Kept(ctx, pool, span)
+		if err != nil {
+			return spanFault(err)
+		}
+		if kept != span && kept.From.Before(kept.To) {
+			fmt.Fprintf(stdout, "Compared from %s on: retention has dropped events from before.\n", kept.From.Format(time.RFC3339))
+		}
 		table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 		found := 0
-		err := audit.Verify(ctx, pool, span, func(d audit.Difference) {
+		err = audit.Verify(ctx, pool, span, func(d audit.Difference) {
 			if found++; found == 1 {
 				fmt.Fprintln(table, "GRAIN\tBUCKET\tDIMENSION\tTYPE\tVALUE\tRAW ROWS\tROLLUPS")
 			}
@@ -66,7 +73,7 @@ func runVerify(ctx context.Context, c Config, args []string, stdout io.Writer) e
 func runRebuild(ctx context.Context, c Config, args []string, stdout io.Writer) error {
 	var erase bool
 	span, err := readSpan("rebuild", args, func(f *flag.FlagSet) {
-		f.BoolVar(&erase, "erase", false, "also empty the rollups of days that have no raw rows (any more)")
+		f.BoolVar(&erase, "erase", false, "also empty the rollups of days that have no raw rows, or not all of them (any more)")
 	})
 	if err != nil {
 		return err

@@ -56,6 +56,27 @@ func TestVerifyPrintsDifferencesAndFailsAndRebuildMendsThem(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestVerifySaysWhatCannotBeComparedAnyMore(t *testing.T) {
+	t.Parallel()
+	box := fixture.Box(t)
+	pool := fixture.Pool(t, box)
+	b := batch.New()
+	b.Add(fixture.Chunk("events", 1, fixture.Series(0, 60)...))
+	b.Decode(fixture.Noon)
+	_, err := (&store.Store{Pool: pool, Timeout: 20 * time.Second}).Write(t.Context(), b)
+	require.NoError(t, err)
+	fixture.Exec(t, pool, `DELETE FROM events WHERE type = 'click'`)
+	fixture.Exec(t, pool, `INSERT INTO retention (relation, dropped_before) VALUES ('events', '2026-03-14 12:30Z')`)
+
+	out, err := command(t, box.PostgresURL, "verify", "--from", "2026-03-14", "--to", "2026-03-15")
+	require.NoError(t, err)
+	require.Contains(t, out, "Compared from 2026-03-14T13:00:00Z on")
+	_, err = command(t, box.PostgresURL, "verify", "--from", "2026-03-14", "--to", "2026-03-14T13:00:00Z")
+	require.ErrorContains(t, err, "retention has dropped the events of the whole span")
+	_, err = command(t, box.PostgresURL, "rebuild", "--from", "2026-03-14", "--to", "2026-03-15")
+	require.ErrorContains(t, err, "--erase does it all the same")
+}
+
 func TestWrongArgumentsAreMisuseNotFailure(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{

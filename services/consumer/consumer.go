@@ -21,6 +21,7 @@ import (
 	"weir/services/consumer/internal/deadletter"
 	"weir/services/consumer/internal/fold"
 	"weir/services/consumer/internal/pipeline"
+	"weir/services/consumer/internal/retention"
 	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
@@ -37,10 +38,11 @@ import (
 // Config is what the consumer is told, by the environment or by a test.
 type Config struct {
 	config.Base
-	Redis    redisclient.Config
-	Postgres pgpool.Config
-	Stream   config.Stream
-	Pipeline pipeline.Config
+	Redis     redisclient.Config
+	Postgres  pgpool.Config
+	Stream    config.Stream
+	Pipeline  pipeline.Config
+	Retention retention.Config
 
 	Port      int           `env:"CONSUMER_PORT" default:"3003" min:"0" max:"65535" help:"Port of the control API."`
 	FoldEvery time.Duration `env:"ROLLUP_FOLD_INTERVAL" default:"1s" min:"50ms" max:"10m" help:"How often the log of deltas is folded into the rollups. Answers are exact in between; a longer log makes them slower."`
@@ -137,6 +139,7 @@ func Run(ctx context.Context, c Config) error {
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return p.Run(ctx) })
 	group.Go(func() error { return fold.New(pool, c.FoldEvery, log, registry).Run(ctx) })
+	group.Go(func() error { return retention.New(c.Retention, pool, log, registry).Run(ctx) })
 	err = group.Wait()
 	log.Info("Stopped.")
 	return err

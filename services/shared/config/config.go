@@ -4,8 +4,8 @@
 //
 //	Port int `env:"API_PORT" default:"3001" min:"0" max:"65535" help:"Port of the API."`
 //
-// Fields may be string, bool, int, int64, float64, time.Duration, []string
-// (separated by commas) or implement encoding.TextUnmarshaler; structs are
+// Fields may be string, bool, int, int64, float64, time.Duration (days as 90d too),
+// []string (separated by commas) or implement encoding.TextUnmarshaler; structs are
 // walked. Tags: default; required:"true"; min and max, for numbers and
 // durations; oneof, a list separated by spaces. Every fault is reported, not the
 // first one: an operator fixes a deployment in one go.
@@ -154,12 +154,35 @@ func (s *Setting) set(text string) (why string) {
 		v, err := parse(text)
 		return bounded(s, p, v, err, "a number", parse)
 	case *time.Duration:
-		v, err := time.ParseDuration(text)
-		return bounded(s, p, v, err, "a duration such as 500ms, 30s or 2h", time.ParseDuration)
+		v, err := parseDuration(text)
+		return bounded(s, p, v, err, "a duration such as 500ms, 30s, 2h or 90d", parseDuration)
 	default:
 		panic(fmt.Sprintf("config: %s has type %s, which cannot be read", s.Name, s.value.Type()))
 	}
 	return ""
+}
+
+// parseDuration reads what time.ParseDuration does, with days of 24 hours before it:
+// 90d, 1d12h. Ages are said in days.
+func parseDuration(text string) (time.Duration, error) {
+	before, rest, found := strings.Cut(text, "d")
+	if !found {
+		return time.ParseDuration(text)
+	}
+	const day, most = 24 * time.Hour, 100 * 365
+	days, err := strconv.ParseUint(before, 10, 64)
+	if err != nil || days > most {
+		return 0, errors.New("not a number of days")
+	}
+	v := time.Duration(days) * day
+	if rest == "" {
+		return v, nil
+	}
+	more, err := time.ParseDuration(rest)
+	if err != nil || more < 0 {
+		return 0, errors.New("not a duration")
+	}
+	return v + more, nil
 }
 
 type number interface {

@@ -83,6 +83,26 @@ func TestWhatIsOptionalMayBeMissingButNotWrong(t *testing.T) {
 	require.Equal(t, config.Faults{"PORT must be a whole number"}, config.Load(&s, lookup(map[string]string{"PORT": "x"}), "URL", "PORT"))
 }
 
+func TestAgesAreSaidInDays(t *testing.T) {
+	t.Parallel()
+	type ages struct {
+		Age time.Duration `env:"AGE" default:"7d" min:"1d"`
+	}
+	for text, want := range map[string]time.Duration{
+		"": 7 * 24 * time.Hour, "1d": 24 * time.Hour, "90d": 90 * 24 * time.Hour, "1d12h": 36 * time.Hour, "36h": 36 * time.Hour,
+	} {
+		var a ages
+		require.NoError(t, config.Load(&a, lookup(map[string]string{"AGE": text})), text)
+		require.Equal(t, want, a.Age, text)
+	}
+	for _, text := range []string{"d", "-1d", "1.5d", "1d-2h", "1dd", "2h1d", "36501d", "99999999999999999999d", "90"} {
+		err := config.Load(new(ages), lookup(map[string]string{"AGE": text}))
+		require.Equal(t, config.Faults{"AGE must be a duration such as 500ms, 30s, 2h or 90d"}, err, text)
+	}
+	err := config.Load(new(ages), lookup(map[string]string{"AGE": "0d"}))
+	require.Equal(t, config.Faults{"AGE must be at least 1d"}, err)
+}
+
 func TestRulesOverSeveralFieldsAreReportedToo(t *testing.T) {
 	t.Parallel()
 	var s settings

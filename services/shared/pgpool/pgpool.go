@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/services/shared/retry"
@@ -33,6 +34,12 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// decompressAll lets one transaction change any number of compressed rows. By default
+// TimescaleDB refuses with more than 100,000: folding what 5,000 late events add to one
+// compressed day fails then, and would for ever. A server that does not know the setting
+// takes it as one of the user's own.
+const decompressAll = `SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0`
+
 // New makes a pool; it does not connect. application names the service in
 // pg_stat_activity.
 func New(ctx context.Context, c Config, application string) (*pgxpool.Pool, error) {
@@ -45,6 +52,10 @@ func New(ctx context.Context, c Config, application string) (*pgxpool.Pool, erro
 	p.ConnConfig.ConnectTimeout = c.ConnectTimeout
 	p.ConnConfig.RuntimeParams["application_name"] = "weir-" + application
 	p.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	p.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, decompressAll)
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("make PostgreSQL pool: %w", err)

@@ -12,9 +12,10 @@ import (
 	"weir/services/consumer/internal/fold"
 )
 
-// ErrNoRaw is returned instead of rebuilding a day that has rollups and no raw rows:
-// retention removed the rows, and the rollups are all that is left of that day.
-var ErrNoRaw = errors.New("has rollups but no raw rows, so rebuilding would erase it")
+// ErrNoRaw is returned instead of rebuilding a day that has rollups and no raw rows, or
+// is past the events' age: retention removed the rows, and the rollups are all that is
+// left of that day.
+var ErrNoRaw = errors.New("has rollups but not all of its raw rows, so rebuilding would erase it")
 
 // Keys are normally all there: writers make them before they commit.
 var insertMissingKeys = `
@@ -53,8 +54,8 @@ SELECT count(*) FROM lacking`
 
 // Rebuild recomputes the rollups of all grains over a span from the raw rows, and
 // returns how many buckets it corrected. The span is one of whole days (UTC), else
-// the error is ErrSpanDays. A day that has rollups but no raw rows ends it with
-// ErrNoRaw, unless erase is set.
+// the error is ErrSpanDays. A day that has rollups but not all of its raw rows any more
+// ends it with ErrNoRaw, unless erase is set.
 //
 // It may run while events flow, and while another rebuild does. Each day is a
 // transaction of its own: after a failure the days before are mended, and running it
@@ -91,10 +92,14 @@ func rebuildDay(ctx context.Context, pool *pgxpool.Pool, tx pgx.Tx, s Span, eras
 	}
 	// 2. Never mistake what retention removed for what never was.
 	if !erase {
+		kept, err := s.kept(ctx, tx)
+		if err != nil {
+			return 0, err
+		}
 		var bare bool
-		err := tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM days WHERE bucket = $1) AND NOT EXISTS (SELECT FROM events WHERE time >= $1 AND time < $2)`,
-			s.From, s.To).Scan(&bare)
+		err = tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM days WHERE bucket = $1) AND ($3 OR NOT EXISTS (SELECT FROM events WHERE time >= $1 AND time < $2))`,
+			s.From, s.To, kept != s).Scan(&bare)
 		if err != nil {
 			return 0, err
 		}

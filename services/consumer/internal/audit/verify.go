@@ -46,7 +46,8 @@ ORDER BY d.bucket, array_position('{day,hour,minute}', d.grain), d.dimension, 4,
 // Verify compares the rollups of all grains over a span with the raw rows, in one
 // snapshot, and calls found for each difference. The span begins and ends at full
 // hours, else the error is ErrSpan; the rollup by day is compared for the days that
-// lie in it wholly.
+// lie in it wholly. What is not Kept is left out; when nothing is kept the error is
+// ErrDropped.
 //
 // The snapshot is held to the end, which keeps vacuum from tidying: for long spans,
 // choose a quiet hour.
@@ -56,6 +57,13 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, s Span, found func(Differen
 	}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, snapshot, func(tx pgx.Tx) error {
+		s, err := s.kept(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if s.From.Equal(s.To) {
+			return ErrDropped
+		}
 		for part := range s.days() { // bounds the memory that the counting takes
 			if err := verifyCounts(ctx, tx, part, found); err != nil {
 				return err

@@ -21,6 +21,8 @@ type Batch struct {
 	// Suspect is set when the batch may hold events that are stored already:
 	// redelivered ones, or all after a failed attempt whose outcome is unknown.
 	Suspect bool
+	// Timeouts counts the attempts to write the batch that ran out of time.
+	Timeouts int
 
 	copy    []byte // the rows, one after the other, in COPY's binary format
 	entries int
@@ -66,7 +68,7 @@ func (b *Batch) Reset() {
 	clear(b.Chunks) // lets go of the payloads
 	clear(b.Dead)
 	b.Chunks, b.Rows, b.Dead, b.copy = b.Chunks[:0], b.Rows[:0], b.Dead[:0], b.copy[:0]
-	b.Suspect, b.entries, b.bytes = false, 0, 0
+	b.Suspect, b.Timeouts, b.entries, b.bytes = false, 0, 0, 0
 	b.Deltas.Reset()
 }
 

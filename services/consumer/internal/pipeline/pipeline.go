@@ -40,7 +40,7 @@ type Config struct {
 	BatchTarget  time.Duration `env:"BATCH_TARGET_TIME" default:"1s" min:"10ms" max:"1m" help:"How long a transaction should take at most."`
 	BatchBytes   int           `env:"BATCH_MAX_BYTES" default:"16777216" min:"65536" max:"268435456" help:"Most bytes of events, as JSON, of one transaction."`
 	BatchWait    time.Duration `env:"BATCH_MAX_WAIT" default:"50ms" min:"0s" max:"10s" help:"How long a batch waits to fill up once it has an event."`
-	FlushTimeout time.Duration `env:"FLUSH_TIMEOUT" default:"20s" min:"1s" max:"10m" help:"Longest a transaction may take before its connection is taken for dead."`
+	FlushTimeout time.Duration `env:"FLUSH_TIMEOUT" default:"20s" min:"1s" max:"10m" help:"Longest a transaction may take before its connection is taken for dead; a batch that meets this again and again gets more, up to 16 times."`
 
 	ClaimIdle  time.Duration `env:"CLAIM_MIN_IDLE" default:"60s" min:"1s" max:"1h" help:"Entries pending this long without a sign of their consumer are taken over; above FLUSH_TIMEOUT."`
 	ClaimEvery time.Duration `env:"CLAIM_INTERVAL" default:"10s" min:"100ms" max:"10m" help:"How often to look for such entries."`

@@ -18,7 +18,7 @@ import (
 // Store writes batches. It is safe for concurrent use.
 type Store struct {
 	Pool    *pgxpool.Pool
-	Timeout time.Duration // of one attempt; past it the connection is taken for dead
+	Timeout time.Duration // of one attempt; past it the connection is taken for dead. See patience
 	Step    step.Hook     // for tests
 }
 
@@ -39,13 +39,16 @@ type Result struct {
 // caller tries again later: whatever was stored is then recognised, not counted
 // twice.
 func (s *Store) Write(ctx context.Context, b *batch.Batch) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	limited, cancel := context.WithTimeout(ctx, s.patience(b))
 	defer cancel()
-	r, err := s.attempt(ctx, b)
+	r, err := s.attempt(limited, b)
 	if readOnly(err) {
 		// The pool may hold sessions that began so, or lead to a server that was demoted.
 		s.Pool.Reset()
-		r, err = s.attempt(ctx, b)
+		r, err = s.attempt(limited, b)
+	}
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		b.Timeouts++
 	}
 	return r, err
 }
@@ -57,6 +60,15 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (Result, error) {
 		b.Deltas.Forget()
 	}
 	return r, err
+}
+
+// patience is how long this attempt may take. Twice out of time may be dead connections;
+// from then on the batch gets twice as long each time, up to 16 times Timeout. It may
+// simply need it, and would else be tried for ever: 20,000 events that come so late that
+// their day of 2,000,000 rows is compressed took 3 s on an idle machine, 10 s on a busy
+// one, and it is more the more rows the day has.
+func (s *Store) patience(b *batch.Batch) time.Duration {
+	return s.Timeout << min(max(b.Timeouts-1, 0), 4)
 }
 
 func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {

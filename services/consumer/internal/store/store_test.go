@@ -146,3 +146,25 @@ func TestOneConnectionIsEnoughToWrite(t *testing.T) {
 	require.NoError(t, err)
 	fixture.RollupsEqualRaw(t, pool)
 }
+
+func TestABatchThatNeedsMoreTimeThanTheTimeoutIsNotTriedForEver(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	s.Timeout = 250 * time.Millisecond
+	fixture.Exec(t, pool, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END'`)
+	fixture.Exec(t, pool, `CREATE TRIGGER slow BEFORE INSERT ON rollup_deltas FOR EACH STATEMENT EXECUTE FUNCTION slow()`)
+	b := series(0, 10)
+	for attempt := 1; ; attempt++ {
+		r, err := s.Write(t.Context(), b)
+		if err == nil {
+			require.Equal(t, 10, r.Inserted)
+			require.Greater(t, attempt, 2, "two timeouts are no reason yet")
+			break
+		}
+		require.Equal(t, store.Outage, store.Classify(err))
+		require.Less(t, attempt, 7, err)
+	}
+	b.Reset()
+	require.Zero(t, b.Timeouts, "the next batch has not been slow")
+	fixture.RollupsEqualRaw(t, pool)
+}
