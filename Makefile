@@ -21,13 +21,16 @@ images: ## Pull the images of Redis and TimescaleDB, or build them when no regis
 	@$(GO) run ./e2e/harness/cmd/images
 
 api: ## Run the api service alone (REDIS_URL and POSTGRES_URL from the environment or .env)
-	@$(GO) run ./services/api/cmd/weir-api
+	@$(GO) build -o bin/weir-api ./services/api/cmd/weir-api
+	@bin/weir-api
 
 consumer: ## Run the consumer service alone
-	@$(GO) run ./services/consumer/cmd/weir-consumer
+	@$(GO) build -o bin/weir-consumer ./services/consumer/cmd/weir-consumer
+	@bin/weir-consumer
 
 ingestion: ## Run the ingestion service alone
-	@$(GO) run ./services/ingestion/cmd/weir-ingestion
+	@$(GO) build -o bin/weir-ingestion ./services/ingestion/cmd/weir-ingestion
+	@bin/weir-ingestion
 
 migrate: ## Bring the database at POSTGRES_URL to the newest schema
 	@$(GO) run ./migrations/cmd/weir-migrate up
