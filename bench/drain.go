@@ -57,7 +57,7 @@ type figures struct {
 // times raw COPY of the same rows into the same schema in the same run.
 func drain(ctx context.Context, o drainOptions, out io.Writer) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
-	servers, err := harness.Start(ctx, harness.Options{Log: say})
+	servers, err := harness.Start(ctx, harness.Options{Log: say, Direct: true})
 	if err != nil {
 		return err
 	}

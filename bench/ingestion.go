@@ -35,7 +35,7 @@ func startIngestion(ctx context.Context, name string, out io.Writer) (i *ingesti
 			err = errors.Join(err, i.Close())
 		}
 	}()
-	i.servers, err = harness.Start(ctx, harness.Options{Log: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }})
+	i.servers, err = harness.Start(ctx, harness.Options{Direct: true, Log: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }})
 	if err != nil {
 		return i, err
 	}

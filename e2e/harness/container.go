@@ -59,7 +59,7 @@ func startContainers(ctx context.Context, o Options, wanted []product) ([]server
 	}
 	o.Log("starting containers")
 	servers, err := startAll(ctx, wanted, func(ctx context.Context, p product) (server, error) {
-		return startContainer(ctx, docker, p, images[p.name])
+		return startContainer(ctx, docker, p, images[p.name], o.Direct)
 	})
 	if err != nil {
 		return nil, "", errors.Join(err, docker.Close())
@@ -69,7 +69,7 @@ func startContainers(ctx context.Context, o Options, wanted []product) ([]server
 
 // startContainer creates a container with a fixed host port, so that the address is
 // the same after a restart: Docker would map a new one each time.
-func startContainer(ctx context.Context, docker *client.Client, p product, from image) (server, error) {
+func startContainer(ctx context.Context, docker *client.Client, p product, from image, direct bool) (server, error) {
 	password := randomHex(12)
 	run := p.official(password)
 	if from.debian {
@@ -83,6 +83,9 @@ func startContainer(ctx context.Context, docker *client.Client, p product, from 
 	addresses, err := c.addresses(ctx, port)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
+	}
+	if direct {
+		slices.Reverse(addresses)
 	}
 	var urls []string
 	for _, a := range addresses {

@@ -45,6 +45,10 @@ type Options struct {
 	Getenv func(string) string
 	// Log takes progress lines, without a newline. Default: they are dropped.
 	Log func(format string, args ...any)
+	// Direct prefers the containers' own addresses to ports of this machine, where both
+	// lead there. For measurements: Docker's proxy between takes CPU time, about 1 µs an
+	// event. Such an address may not survive a restart.
+	Direct bool
 }
 
 func (o Options) withDefaults() Options {

@@ -27,19 +27,18 @@ type Deltas struct {
 	lines     []line
 	sightings []sighting
 	logged    *seen
-	counters  map[key]*counter
-	types     map[string]uint32
-	names     []string
+	kinds     map[string]*kind
+	keys      int // of all kinds together
 }
 
-type key struct {
-	dimension rollup.Dimension
-	typ       uint32 // 16 bits wrap: a batch may hold more types
-	value     string
+// kind has the counters of one event type.
+type kind struct {
+	name string
+	by   [rollup.Dimensions]map[string]*counter
 }
 
 type counter struct {
-	key    key
+	key    rollup.Key
 	number uint32 // among this writer's counters
 	id     int32  // rollup_keys.id; 0 while unknown
 	line   int32  // index of its newest line in the batch, plus one; 0 without
@@ -60,7 +59,7 @@ type sighting struct {
 }
 
 func newDeltas() *Deltas {
-	return &Deltas{logged: new(seen), counters: map[key]*counter{}, types: map[string]uint32{}}
+	return &Deltas{logged: new(seen), kinds: map[string]*kind{}}
 }
 
 // Reset forgets the counts, and the keys too when they have become too many.
@@ -69,7 +68,7 @@ func (d *Deltas) Reset() {
 		return
 	}
 	d.clear()
-	if len(d.counters) > maxKeys || len(d.names) > maxKeys {
+	if d.keys > maxKeys {
 		*d = *newDeltas()
 	}
 }
@@ -98,8 +97,12 @@ func (d *Deltas) Forget() {
 	if d == nil {
 		return
 	}
-	for _, c := range d.counters {
-		c.id = 0
+	for _, k := range d.kinds {
+		for _, counters := range k.by {
+			for _, c := range counters {
+				c.id = 0
+			}
+		}
 	}
 	*d.logged = seen{}
 }
@@ -111,27 +114,29 @@ func (d *Deltas) Add(e *event.Event) {
 	}
 	minute := int32(e.Time.Unix() / 60)
 	user := unique.Hash(e.Actor())
-	typ, ok := d.types[e.Type]
-	if !ok {
-		name := clone(e.Type)
-		typ = uint32(len(d.names))
-		d.types[name] = typ
-		d.names = append(d.names, name)
+	k := d.kinds[e.Type]
+	if k == nil {
+		k = &kind{name: clone(e.Type)}
+		d.kinds[k.name] = k
 	}
-	d.count(key{rollup.All, typ, ""}, minute, e.Value, user)
+	d.count(k, rollup.All, "", minute, e.Value, user)
 	for i := rollup.Path; int(i) < rollup.Dimensions; i++ {
 		if value := i.Of(e); value != "" {
-			d.count(key{i, typ, value}, minute, e.Value, user)
+			d.count(k, i, value, minute, e.Value, user)
 		}
 	}
 }
 
-func (d *Deltas) count(k key, minute int32, value int64, user uint32) {
-	c := d.counters[k]
+func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute int32, value int64, user uint32) {
+	c := k.by[dimension][of]
 	if c == nil {
-		k.value = clone(k.value) // the payload must not live on in the key
-		c = &counter{key: k, number: uint32(len(d.counters))}
-		d.counters[k] = c
+		of = clone(of) // the payload must not live on in the key
+		c = &counter{key: rollup.Key{Dimension: dimension, Type: k.name, Value: of}, number: uint32(d.keys)}
+		if k.by[dimension] == nil {
+			k.by[dimension] = map[string]*counter{}
+		}
+		k.by[dimension][of] = c
+		d.keys++
 	}
 	var l *line
 	if c.line > 0 {
@@ -163,7 +168,7 @@ func (d *Deltas) Unresolved() (keys []rollup.Key) {
 	for i := range d.lines {
 		if c := d.lines[i].counter; c.id == 0 && !asked[c] {
 			asked[c] = true
-			keys = append(keys, d.name(c.key))
+			keys = append(keys, c.key)
 		}
 	}
 	return keys
@@ -171,15 +176,11 @@ func (d *Deltas) Unresolved() (keys []rollup.Key) {
 
 // Resolve tells the number of a key.
 func (d *Deltas) Resolve(k rollup.Key, id int32) {
-	if typ, ok := d.types[k.Type]; ok {
-		if c := d.counters[key{k.Dimension, typ, k.Value}]; c != nil {
+	if kind := d.kinds[k.Type]; kind != nil {
+		if c := kind.by[k.Dimension][k.Value]; c != nil {
 			c.id = id
 		}
 	}
-}
-
-func (d *Deltas) name(k key) rollup.Key {
-	return rollup.Key{Dimension: k.dimension, Type: d.names[k.typ], Value: k.value}
 }
 
 // Len is the number of lines.
@@ -194,7 +195,7 @@ func (d *Deltas) Len() int {
 func (d *Deltas) List() []rollup.Delta {
 	list := make([]rollup.Delta, len(d.lines))
 	for i, l := range d.lines {
-		list[i] = rollup.Delta{Minute: l.minute, Key: d.name(l.counter.key), Events: l.events, Value: l.value}
+		list[i] = rollup.Delta{Minute: l.minute, Key: l.counter.key, Events: l.events, Value: l.value}
 	}
 	return list
 }
@@ -214,7 +215,7 @@ func (d *Deltas) AppendCopy(dst []byte) []byte {
 		dst = append(dst, 0, 0, 0, 4)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(l.events))
 		dst = append(dst, 0, 0, 0, 2)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.dimension))
+		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.Dimension))
 		dst = append(dst, 0, 0, 0, 8)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(l.value))
 	}
@@ -240,7 +241,7 @@ func (d *Deltas) AppendUsersCopy(dst []byte) []byte {
 		dst = append(dst, 0, 0, 0, 4)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(l.counter.id))
 		dst = append(dst, 0, 0, 0, 2)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.dimension))
+		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.Dimension))
 		dst = binary.BigEndian.AppendUint32(dst, uint32(1+4*l.users))
 		dst = unique.AppendHeader(dst)
 		at[i] = len(dst)

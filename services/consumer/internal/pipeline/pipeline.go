@@ -35,7 +35,7 @@ type Config struct {
 	ReadSize int           `env:"CONSUMER_READ_SIZE" default:"2000" min:"1" max:"10000" help:"Most entries of one read from Redis."`
 	Block    time.Duration `env:"CONSUMER_BLOCK" default:"500ms" min:"10ms" max:"1s" help:"How long one read waits for entries."`
 
-	BatchEvents  int           `env:"BATCH_MAX_EVENTS" default:"20000" min:"1" max:"200000" help:"Most events of one transaction. Batches grow to it while there is a backlog."`
+	BatchEvents  int           `env:"BATCH_MAX_EVENTS" default:"30000" min:"1" max:"200000" help:"Most events of one transaction. Batches grow to it while there is a backlog."`
 	BatchLeast   int           `env:"BATCH_MIN_EVENTS" default:"1000" min:"1" max:"200000" help:"To how many events a batch is cut at most when transactions take longer than BATCH_TARGET_TIME; with BATCH_MAX_EVENTS below it, that."`
 	BatchTarget  time.Duration `env:"BATCH_TARGET_TIME" default:"1s" min:"10ms" max:"1m" help:"How long a transaction should take at most."`
 	BatchBytes   int           `env:"BATCH_MAX_BYTES" default:"16777216" min:"65536" max:"268435456" help:"Most bytes of events, as JSON, of one transaction."`
