@@ -37,8 +37,10 @@ const (
 // seconds 0.4 µs, of some 12 µs for everything. Sets of users are larger and asked for
 // less often: they rest longer.
 const (
-	restful      = 9
-	longest      = 5 * time.Second
+	restful = 9
+	longest = 5 * time.Second
+
+	usersEvery   = 10 // times as long as the counts
 	longestUsers = time.Minute
 )
 
@@ -103,14 +105,14 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 // is not folded stays in the log, where readers see it.
 func (f *Folder) Run(ctx context.Context) error {
 	var both errgroup.Group
-	both.Go(func() error { f.run(ctx, "counts", f.Fold, most, longest); return nil })
-	both.Go(func() error { f.run(ctx, "users", f.FoldUsers, mostUsers, longestUsers); return nil })
+	both.Go(func() error { f.run(ctx, "counts", f.Fold, most, f.Every, longest); return nil })
+	both.Go(func() error { f.run(ctx, "users", f.FoldUsers, mostUsers, usersEvery*f.Every, longestUsers); return nil })
 	return both.Wait()
 }
 
-func (f *Folder) run(ctx context.Context, log string, fold func(context.Context) (int64, error), most int64, longest time.Duration) {
+func (f *Folder) run(ctx context.Context, log string, fold func(context.Context) (int64, error), most int64, every, longest time.Duration) {
 	wait := retry.Backoff()
-	pause := f.Every
+	pause := every
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,12 +131,12 @@ func (f *Folder) run(ctx context.Context, log string, fold func(context.Context)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			f.Log.Warn("Folding the rollups failed, trying again.", "log", log, "error", err)
-			pause = max(f.Every, wait.NextBackOff())
+			pause = max(every, wait.NextBackOff())
 		case n == most:
 			pause = 0 // there is more
 		default:
 			wait.Reset()
-			pause = max(f.Every, min(restful*took, longest))
+			pause = max(every, min(restful*took, longest))
 		}
 	}
 }
