@@ -41,12 +41,21 @@ func startInside(ctx context.Context, box *harness.Sandbox, uncounted bool) (dra
 		return drainer{}, err
 	}
 	c.Logger, c.Uncounted = slog.New(slog.DiscardHandler), uncounted
+	addresses := make(chan string, 1)
+	c.Listening = func(address string) { addresses <- address }
 	ended, result := make(chan struct{}), error(nil)
 	go func() {
 		defer close(ended)
 		result = consumer.Run(ctx, c)
 	}()
-	return drainer{ended: ended, counted: !uncounted, stop: func(stopping context.Context, _ *figures) error {
+	var address string
+	select {
+	case address = <-addresses:
+	case <-ended:
+		cancel()
+		return drainer{}, result
+	}
+	return drainer{url: "http://" + address, resumed: func() {}, ended: ended, counted: !uncounted, stop: func(stopping context.Context, _ *figures) error {
 		cancel()
 		select {
 		case <-ended:

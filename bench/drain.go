@@ -151,6 +151,8 @@ func makeUp(n int) ([]string, error) {
 
 // drainer is a consumer that drains. stop notes what it used.
 type drainer struct {
+	url     string // of its API
+	resumed func() // may run beside the draining
 	stop    func(context.Context, *figures) error
 	ended   <-chan struct{}
 	counted bool
@@ -165,14 +167,15 @@ func startProcess(ctx context.Context, binaries harness.Binaries, box *harness.S
 	if err != nil {
 		return drainer{}, err
 	}
+	resumed := func() {}
 	if profile != "" {
-		go func() {
+		resumed = func() {
 			if err := fetch(ctx, p.URL+"/debug/pprof/profile?seconds=4", profile); err != nil {
 				say("no profile: %v", err)
 			}
-		}()
+		}
 	}
-	return drainer{ended: p.Exited(), counted: true, stop: func(ctx context.Context, f *figures) error {
+	return drainer{url: p.URL, resumed: resumed, ended: p.Exited(), counted: true, stop: func(ctx context.Context, f *figures) error {
 		defer p.Kill()
 		rss, cpu := processUsage(p.PID())
 		f.ConsumerMaxRSS, f.ConsumerCPU = max(f.ConsumerMaxRSS, rss), cpu
@@ -203,6 +206,27 @@ func measureDrain(ctx context.Context, servers *harness.Servers, start func(cont
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
+	// The consumer is there and paused while the backlog builds up, so that what is
+	// timed is draining, not starting a process.
+	c, err := start(ctx, box)
+	if err != nil {
+		return 0, err
+	}
+	stopped := false
+	stop := func() error {
+		stopped = true
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		return c.stop(stopping, f)
+	}
+	defer func() {
+		if !stopped {
+			err = errors.Join(err, stop())
+		}
+	}()
+	if err := post(ctx, c.url+"/v1/pause"); err != nil {
+		return 0, err
+	}
 	begin := time.Now()
 	if err := fill(ctx, client, box.StreamName, payloads); err != nil {
 		return 0, fmt.Errorf("fill the stream: %w", err)
@@ -210,15 +234,13 @@ func measureDrain(ctx context.Context, servers *harness.Servers, start func(cont
 	f.PublishPerSec = float64(len(payloads)) / time.Since(begin).Seconds()
 
 	begin = time.Now()
-	c, err := start(ctx, box)
-	if err != nil {
+	if err := post(ctx, c.url+"/v1/resume"); err != nil {
 		return 0, err
 	}
+	go c.resumed()
 	err = waitDrained(ctx, client, box.StreamName, c.ended)
 	elapsed := time.Since(begin)
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	if err := errors.Join(err, c.stop(stopping, f)); err != nil {
+	if err := errors.Join(err, stop()); err != nil {
 		return 0, err
 	}
 
@@ -376,4 +398,20 @@ func fetch(ctx context.Context, url, file string) error {
 	}
 	_, err = io.Copy(f, response.Body)
 	return errors.Join(err, f.Close())
+}
+
+func post(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return nil
 }
