@@ -142,6 +142,8 @@ func TestAClientThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
 func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {
 	t.Parallel()
 	w := start(t, limits(func(i *ingestion.Config) { i.Collector.MaxRequests = 3 }))
+	const one = `{"type":"a","user_id":"u1234"}`
+	require.Eventually(t, func() bool { return w.post(one).status == http.StatusAccepted }, patience, 10*time.Millisecond, "the way is open")
 	var held []net.Conn
 	for range 3 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
@@ -151,7 +153,6 @@ func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {
 		require.NoError(t, err)
 		held = append(held, conn)
 	}
-	const one = `{"type":"a","user_id":"u1234"}`
 	var r reply
 	require.Eventually(t, func() bool { r = w.post(one); return r.status == http.StatusServiceUnavailable }, patience, 10*time.Millisecond)
 	require.Equal(t, "application/problem+json", r.header.Get("Content-Type"))

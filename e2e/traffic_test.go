@@ -37,7 +37,14 @@ func newTraffic(t *testing.T, box *harness.Sandbox, seed uint64, faults loadgen.
 	profile.Faults = faults
 	source, err := loadgen.New(profile, seed, time.Now().Add(-time.Hour))
 	require.NoError(t, err)
-	return &traffic{client: connect(t, box), stream: box.StreamName, source: source, oracle: source.Oracle()}
+	// go-redis would try again by itself, add what Redis had taken already a second time,
+	// and not tell.
+	options, err := redis.ParseURL(box.RedisURL)
+	require.NoError(t, err)
+	options.MaxRetries = -1
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	return &traffic{client: client, stream: box.StreamName, source: source, oracle: source.Oracle()}
 }
 
 // publish adds n items, each of them acknowledged by Redis. Errors are waited out,
