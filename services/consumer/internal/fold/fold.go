@@ -106,7 +106,10 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 func (f *Folder) Run(ctx context.Context) error {
 	var both errgroup.Group
 	both.Go(func() error { f.run(ctx, "counts", f.Fold, most, f.Every, longest); return nil })
-	both.Go(func() error { f.run(ctx, "users", f.FoldUsers, mostUsers, usersEvery*f.Every, longestUsers); return nil })
+	both.Go(func() error {
+		f.run(ctx, "users", f.FoldUsers, mostUsers, usersEvery*f.Every, longestUsers)
+		return nil
+	})
 	return both.Wait()
 }
 
