@@ -4,98 +4,89 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"weir/bench/internal/report"
+	"weir/bench/internal/rig"
 )
 
 type collectOptions struct {
+	common
 	events, requests, batch, connections, runs int
-	json, profile                              string
+	profile                                    string
 }
 
-// collected is how fast the collector takes events over HTTP.
-type collected struct {
-	Schema      int     `json:"schema_version"`
-	Command     string  `json:"command"`
-	Machine     machine `json:"machine"`
-	Servers     string  `json:"servers"`
-	Batch       int     `json:"batch"`
-	Connections int     `json:"connections"`
-	Batches     rate    `json:"batched_events_per_second"`
-	Singles     rate    `json:"single_requests_per_second"`
-	BatchCost   cost    `json:"cost_per_batched_event"`
-	SingleCost  cost    `json:"cost_per_single_request"`
-	MaxRSS      int64   `json:"ingestion_max_rss_bytes"`
-}
-
-// cost is CPU time in microseconds.
-type cost struct {
-	Ingestion float64 `json:"ingestion_cpu_us"`
-	Redis     float64 `json:"redis_cpu_us"`
+func (o *collectOptions) register(flags *flag.FlagSet) {
+	o.common.register(flags)
+	flags.IntVar(&o.events, "events", 300_000, "events of one run in batches")
+	flags.IntVar(&o.requests, "requests", 60_000, "requests of one run with single events")
+	flags.IntVar(&o.batch, "batch", 100, "events of a batch")
+	flags.IntVar(&o.connections, "connections", 64, "clients that send at the same time, each waiting for its answer")
+	flags.IntVar(&o.runs, "runs", 5, "runs; the median counts")
+	flags.StringVar(&o.profile, "cpuprofile", "", "`file` to write ingestion's CPU profile of the first runs to")
 }
 
 // collect sends events to the collector from this process, over connections that stay
 // open, and checks that Redis has every one.
-func collect(ctx context.Context, o collectOptions, out io.Writer) (err error) {
-	i, err := startIngestion(ctx, "collect", out)
-	if err != nil {
-		return err
+func collect(ctx context.Context, flags *flag.FlagSet, o collectOptions, out io.Writer) error {
+	if min(o.events, o.requests, o.batch, o.connections, o.runs) < 1 {
+		return wrongUsage("-events, -requests, -batch, -connections and -runs must be at least 1")
 	}
-	defer func() { err = errors.Join(err, i.Close()) }()
-	f := collected{Schema: 1, Command: "collect", Machine: thisMachine(), Servers: i.servers.Chosen, Batch: o.batch, Connections: o.connections}
-	address := strings.TrimPrefix(i.URL, "http://")
-	payloads, err := makeUp(max(o.events, o.requests))
-	if err != nil {
-		return err
-	}
-	batches, singles := requests(address, payloads[:o.events], o.batch), requests(address, payloads[:o.requests], 1)
-
-	profiled := i.profiled(ctx, o.profile, 10, out)
-	measure := func(requests [][]byte, events int) (perSecond float64, c cost, err error) {
-		_, before := processUsage(i.PID())
-		redisBefore := i.redisCPU(ctx)
-		start := time.Now()
-		if err := send(ctx, address, requests, o.connections); err != nil {
-			return 0, c, err
-		}
-		took := time.Since(start).Seconds()
-		_, after := processUsage(i.PID())
-		c = cost{(after - before) * 1e6 / float64(events), (i.redisCPU(ctx) - redisBefore) * 1e6 / float64(events)}
-		n, err := i.empty(ctx)
-		if err == nil && n != int64(events) {
-			err = fmt.Errorf("INVALID: %d events were accepted, and Redis has %d", events, n)
-		}
-		return float64(events) / took, c, err
-	}
-	for range o.runs {
-		var perSecond float64
-		if perSecond, f.BatchCost, err = measure(batches, o.events); err != nil {
+	return conduct(ctx, flags, o.common, out, func(ctx context.Context, x *experiment) (err error) {
+		i, err := startIngestion(ctx, x)
+		if err != nil {
 			return err
 		}
-		f.Batches.add(perSecond)
-		if perSecond, f.SingleCost, err = measure(singles, o.requests); err != nil {
+		defer func() { err = errors.Join(err, i.Close()) }()
+		address := strings.TrimPrefix(i.URL, "http://")
+		payloads, err := makeUp(max(o.events, o.requests))
+		if err != nil {
 			return err
 		}
-		f.Singles.add(perSecond)
-		fmt.Fprintf(out, "collected %.0f events/s in batches of %d, %.0f single events/s\n", f.Batches.Runs[len(f.Batches.Runs)-1], o.batch, perSecond)
-	}
-	<-profiled
-	f.MaxRSS, _ = processUsage(i.PID())
+		batches, singles := requests(address, payloads[:o.events], o.batch), requests(address, payloads[:o.requests], 1)
 
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nmedians of %d runs, %d connections\n", o.runs, o.connections)
-	fmt.Fprintf(w, "in batches of %d\t%.0f events/s\t(%.0f to %.0f)\tCPU of ingestion and of Redis %.1f and %.1f µs an event\n", o.batch, f.Batches.Median, f.Batches.Lowest, f.Batches.Best, f.BatchCost.Ingestion, f.BatchCost.Redis)
-	fmt.Fprintf(w, "one by one\t%.0f requests/s\t(%.0f to %.0f)\t%.1f and %.1f µs a request\n", f.Singles.Median, f.Singles.Lowest, f.Singles.Best, f.SingleCost.Ingestion, f.SingleCost.Redis)
-	fmt.Fprintf(w, "ingestion's memory, most\t%.0f MiB\n", float64(f.MaxRSS)/(1<<20))
-	return errors.Join(w.Flush(), writeFigures(o.json, f))
+		profiled := i.profiled(ctx, o.profile, 10, x)
+		measure := func(prefix, per string, unit report.Unit, requests [][]byte, events int) error {
+			_, before := rig.Peak(i.PID())
+			redisBefore := i.redisCPU(ctx)
+			start := time.Now()
+			if err := send(ctx, address, requests, o.connections); err != nil {
+				return err
+			}
+			took := time.Since(start).Seconds()
+			_, after := rig.Peak(i.PID())
+			x.Add(prefix+"_per_second", unit, report.More, float64(events)/took)
+			x.Add(prefix+"_ingestion_cpu_us_per_"+per, report.Microseconds, report.Less, (after-before)*1e6/float64(events))
+			x.Add(prefix+"_redis_cpu_us_per_"+per, report.Microseconds, report.Less, (i.redisCPU(ctx)-redisBefore)*1e6/float64(events))
+			n, err := i.empty(ctx)
+			if err == nil && n != int64(events) {
+				x.Invalidate("%d events were accepted, and Redis has %d", events, n)
+			}
+			return err
+		}
+		for run := range o.runs {
+			x.status("run %d of %d", run+1, o.runs)
+			if err := measure("batched_events", "event", report.EventsPerSecond, batches, o.events); err != nil {
+				return err
+			}
+			if err := measure("single_requests", "request", report.RequestsPerSecond, singles, o.requests); err != nil {
+				return err
+			}
+		}
+		<-profiled
+		memory, _ := rig.Peak(i.PID())
+		x.Add("ingestion_max_rss_bytes", report.Bytes, report.Less, float64(memory))
+		return nil
+	})
 }
 
 // requests writes out HTTP requests with so many events each.
@@ -152,7 +143,7 @@ func accepted(answers *bufio.Reader) error {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusAccepted {
 		text, _ := io.ReadAll(answer.Body)
-		return fmt.Errorf("INVALID: answered %s: %s", answer.Status, text)
+		return fmt.Errorf("answered %s: %s", answer.Status, text)
 	}
 	_, err = io.Copy(io.Discard, answer.Body)
 	return err

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -21,27 +18,27 @@ import (
 type ingestion struct {
 	*harness.Program
 	servers *harness.Servers
-	client  *redis.Client
+	client  redis.UniversalClient
 	stream  string
 	close   []func() error
 }
 
 // startIngestion starts the servers and the service, with nobody consuming: the gate's
 // marks are as wide as they go.
-func startIngestion(ctx context.Context, name string, out io.Writer) (i *ingestion, err error) {
+func startIngestion(ctx context.Context, x *experiment) (i *ingestion, err error) {
 	i = &ingestion{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.Close())
 		}
 	}()
-	i.servers, err = harness.Start(ctx, harness.Options{Direct: true, Log: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }})
+	i.servers, err = harness.Start(ctx, harness.Options{Direct: true, Log: x.say})
 	if err != nil {
 		return i, err
 	}
 	i.close = append(i.close, i.servers.Close)
-	fmt.Fprintf(out, "servers: %s\n", i.servers.Chosen)
-	box, err := i.servers.Sandbox(ctx, name)
+	x.Servers = i.servers.Chosen
+	box, err := i.servers.Sandbox(ctx, x.Command)
 	if err != nil {
 		return i, err
 	}
@@ -112,7 +109,7 @@ func (i *ingestion) info(ctx context.Context, section, name string) (n float64) 
 
 // profiled writes a CPU profile of the next seconds to a file, if one is named. The
 // channel is closed when it is written.
-func (i *ingestion) profiled(ctx context.Context, file string, seconds int, out io.Writer) <-chan struct{} {
+func (i *ingestion) profiled(ctx context.Context, file string, seconds int, x *experiment) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -120,51 +117,8 @@ func (i *ingestion) profiled(ctx context.Context, file string, seconds int, out 
 			return
 		}
 		if err := fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", i.URL, seconds), file); err != nil {
-			fmt.Fprintf(out, "no profile: %v\n", err)
+			x.say("no profile: %v", err)
 		}
 	}()
 	return done
-}
-
-// generatorStatus is what the benchmark reads of the generator's status.
-type generatorStatus struct {
-	State      string
-	Statistics struct {
-		Published int64   `json:"published"`
-		Late      int64   `json:"late"`
-		Mean      float64 `json:"mean_rate"`
-		Latency   struct {
-			P50 float64 `json:"p50"`
-			P99 float64 `json:"p99"`
-			Max float64 `json:"max"`
-		} `json:"latency_ms"`
-	}
-}
-
-// control calls an operation of the generator.
-func (i *ingestion) control(ctx context.Context, method, operation string, body any) (s generatorStatus, err error) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return s, err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, i.URL+"/v1/generator"+operation, bytes.NewReader(text))
-	if err != nil {
-		return s, err
-	}
-	if method == http.MethodPatch {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return s, err
-	}
-	defer answer.Body.Close()
-	text, err = io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: %s: %s", method, operation, answer.Status, text)
-	}
-	if err != nil {
-		return s, err
-	}
-	return s, json.Unmarshal(text, &s)
 }

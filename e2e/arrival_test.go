@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-	"github.com/coder/websocket/wsjson"
 	"github.com/stretchr/testify/require"
 
+	"weir/openapi/client/live"
 	"weir/services/api"
 	"weir/services/consumer"
 	"weir/services/ingestion"
@@ -139,35 +139,53 @@ func TestGeneratedEventsArriveOnceInEveryPartition(t *testing.T) {
 func TestLiveClientSeesEventsAsTheyArrive(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	conn, _, err := websocket.Dial(t.Context(), strings.Replace(w.api, "http", "ws", 1)+"/v1/live", nil)
-	require.NoError(t, err)
-	defer conn.CloseNow()
-	conn.SetReadLimit(1 << 20)
-
-	type message struct {
-		Type    string
-		Minutes []struct {
-			Type   string
-			Events int64
-		}
-	}
-	var m message
-	require.NoError(t, wsjson.Read(t.Context(), conn, &m))
-	require.Equal(t, "snapshot", m.Type)
-
+	next := w.follow(live.Subscription{Metrics: true})
+	require.IsType(t, live.Snapshot{}, next())
 	require.Equal(t, http.StatusAccepted, w.post(`[{"type":"signup","user_id":"u1"},{"type":"signup","user_id":"u2"}]`).status)
 	var signups int64
 	for signups < 2 {
-		m = message{}
-		require.NoError(t, wsjson.Read(t.Context(), conn, &m))
-		if m.Type == "snapshot" {
-			signups = 0
+		var minutes []live.Minute
+		switch m := next().(type) {
+		case live.Snapshot:
+			signups, minutes = 0, m.Minutes
+		case live.Delta:
+			minutes = m.Minutes
 		}
-		for _, minute := range m.Minutes {
+		for _, minute := range minutes {
 			if minute.Type == "signup" {
 				signups += minute.Events
 			}
 		}
 	}
 	require.EqualValues(t, 2, signups)
+}
+
+// follow listens to the live feed until the test ends. It returns what waits for the next
+// message.
+func (w *weir) follow(wants live.Subscription) (next func() live.Message) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	messages, ended := make(chan live.Message), make(chan error, 1)
+	go func() {
+		ended <- live.New(w.api, live.Options{Want: wants}).Run(ctx, func(m live.Message) {
+			select {
+			case messages <- m:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		require.NoError(w.t, <-ended)
+	})
+	return func() live.Message {
+		w.t.Helper()
+		select {
+		case m := <-messages:
+			return m
+		case <-time.After(patience):
+			require.FailNow(w.t, "the live feed tells nothing")
+			return nil
+		}
+	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -50,6 +51,10 @@ func TestBadInputIsAnsweredWithAProblemThatNamesFieldAndRule(t *testing.T) {
 		"api: unknown interval":  {"GET", w.api + "/v1/metrics/timeseries?interval=fortnight", "", "", 422, "query.interval", ""},
 		"api: unknown parameter": {"GET", w.api + "/v1/metrics/summary?form=2026-01-02T00:00:00Z", "", "", 422, "query.form", ""},
 		"api: too many buckets":  {"GET", w.api + "/v1/metrics/timeseries?interval=minute&from=2020-01-01T00:00:00Z", "", "", 422, "", "interval"},
+		"api: hostile filter":    {"GET", w.api + "/v1/metrics/top?by=path&filter=" + url.QueryEscape(`type is "a'; DROP TABLE events; --" or 1=1`), "", "", 422, "query.filter", "at byte 39"},
+		"api: unknown dimension": {"GET", w.api + "/v1/metrics/top?by=user_id", "", "", 422, "query.by", ""},
+		"api: unknown time zone": {"GET", w.api + "/v1/metrics/timeseries?timezone=Mars/Olympus", "", "", 422, "query.timezone", "Europe/Berlin"},
+		"api: long raw range":    {"GET", w.api + "/v1/metrics/users?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z&filter=path+contains+%22a%22", "", "", 422, "query.from", "at most 7 days"},
 		"api: broken cursor":     {"GET", w.api + "/v1/events?cursor=%27%3B%20DROP%20TABLE%20events", "", "", 422, "query.cursor", ""},
 		"api: limit too high":    {"GET", w.api + "/v1/events?limit=100000", "", "", 422, "query.limit", ""},
 		"consumer: no such path": {"GET", w.consumer + "/", "", "", 404, "", "/docs"},

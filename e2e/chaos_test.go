@@ -54,7 +54,7 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 	var proxies []string
 	c.redis, c.postgres, proxies = proxied(t, c.box)
 	c.settings = slices.Concat(proxies, hasty)
-	c.durable()
+	require.NoError(t, c.servers.Durable(t.Context()))
 	for i := range 3 {
 		c.consumers = append(c.consumers, c.boot(i, ""))
 	}
@@ -102,50 +102,28 @@ func (c *chaos) faults() (n int) {
 // strike has one fault happen, and pass.
 func (c *chaos) strike() {
 	c.t.Helper()
-	kinds := []struct {
-		name    string
-		weight  int // how likely it is, beside the others
-		happens func() error
-	}{
-		{"consumer killed", 4, c.kill},
-		{"consumer killed at a step", 4, c.killAtStep},
-		{"consumer frozen for a while", 4, c.freeze},
-		{"consumer stopped cleanly", 2, c.restart},
-		{"PostgreSQL's sessions ended", 3, func() error { return endSessions(c.box)(c.t.Context()) }},
-		{"PostgreSQL read-only for a while", 1, c.readOnly},
-		{"PostgreSQL restarted", 1, c.outage(c.servers.StopPostgres, c.servers.StartPostgres)},
-		{"PostgreSQL killed", 1, c.outage(c.servers.KillPostgres, c.servers.StartPostgres)},
-		{"Redis restarted", 1, c.outage(c.servers.StopRedis, c.restartedRedis)},
-		{"Redis killed", 1, c.outage(c.servers.KillRedis, c.restartedRedis)},
-		{"network cut", 3, func() error { return c.network().cut(c.while(time.Second / 2)) }},
-		{"network resets connections", 2, c.suffer(resets)},
-		{"network slow", 2, c.suffer(slow)},
-		{"network half-open", 2, c.suffer(halfOpen)},
-		{"network does not answer", 2, c.suffer(unanswered)},
-		{"network does not hear", 1, c.suffer(unheard)},
-		{"network half-open here and there", 2, c.suffer(halfBroken)},
-	}
-	total := 0
-	for _, k := range kinds {
-		total += k.weight
-	}
-	drawn := c.random.IntN(total)
-	for _, k := range kinds {
-		if drawn -= k.weight; drawn < 0 {
-			start := time.Now()
-			require.NoError(c.t, k.happens(), k.name)
-			c.t.Logf("%s %s, %v", start.Format(time.TimeOnly), k.name, time.Since(start).Round(time.Millisecond))
-			c.happened[k.name]++
-			time.Sleep(c.while(200 * time.Millisecond)) // until the next
-			return
-		}
-	}
+	faults := append(c.servers.Faults(c.random, c.box), []harness.Fault{
+		{Name: "consumer killed", Weight: 4, Happens: c.kill},
+		{Name: "consumer killed at a step", Weight: 4, Happens: c.killAtStep},
+		{Name: "consumer frozen for a while", Weight: 4, Happens: c.freeze},
+		{Name: "consumer stopped cleanly", Weight: 2, Happens: c.restart},
+		{Name: "PostgreSQL read-only for a while", Weight: 1, Happens: c.readOnly},
+		{Name: "network cut", Weight: 3, Happens: func(context.Context) error { return c.network().cut(c.while(time.Second / 2)) }},
+		{Name: "network resets connections", Weight: 2, Happens: c.suffer(resets)},
+		{Name: "network slow", Weight: 2, Happens: c.suffer(slow)},
+		{Name: "network half-open", Weight: 2, Happens: c.suffer(halfOpen)},
+		{Name: "network does not answer", Weight: 2, Happens: c.suffer(unanswered)},
+		{Name: "network does not hear", Weight: 1, Happens: c.suffer(unheard)},
+		{Name: "network half-open here and there", Weight: 2, Happens: c.suffer(halfBroken)},
+	}...)
+	fault, start := harness.Draw(c.random, faults), time.Now()
+	require.NoError(c.t, fault.Happens(c.t.Context()), fault.Name)
+	c.t.Logf("%s %s, %v", start.Format(time.TimeOnly), fault.Name, time.Since(start).Round(time.Millisecond))
+	c.happened[fault.Name]++
+	time.Sleep(c.while(200 * time.Millisecond)) // until the next
 }
 
-// while draws a duration: most are short, some long.
-func (c *chaos) while(mean time.Duration) time.Duration {
-	return time.Duration(c.random.ExpFloat64() * float64(mean))
-}
+func (c *chaos) while(mean time.Duration) time.Duration { return harness.While(c.random, mean) }
 
 // boot starts consumer i, to be killed at a step when there is one.
 func (c *chaos) boot(i int, where consumer.Step) *harness.Program {
@@ -156,7 +134,7 @@ func (c *chaos) boot(i int, where consumer.Step) *harness.Program {
 	return runFaulty(c.t, c.box, killed, where, settings...).Program
 }
 
-func (c *chaos) kill() error {
+func (c *chaos) kill(context.Context) error {
 	i := c.random.IntN(len(c.consumers))
 	c.consumers[i].Kill()
 	time.Sleep(c.while(300 * time.Millisecond))
@@ -165,7 +143,7 @@ func (c *chaos) kill() error {
 }
 
 // killAtStep replaces a consumer by one that is killed at a step, and that in turn.
-func (c *chaos) killAtStep() error {
+func (c *chaos) killAtStep(context.Context) error {
 	first, redelivered := consumer.Steps()
 	steps := append(first, redelivered...)
 	i := c.random.IntN(len(c.consumers))
@@ -180,7 +158,7 @@ func (c *chaos) killAtStep() error {
 	return nil
 }
 
-func (c *chaos) freeze() error {
+func (c *chaos) freeze(context.Context) error {
 	p := c.consumers[c.random.IntN(len(c.consumers))]
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -189,14 +167,14 @@ func (c *chaos) freeze() error {
 	return p.Signal(syscall.SIGCONT)
 }
 
-func (c *chaos) restart() error {
+func (c *chaos) restart(context.Context) error {
 	i := c.random.IntN(len(c.consumers))
 	stop(c.t, c.consumers[i])
 	c.consumers[i] = c.boot(i, "")
 	return nil
 }
 
-func (c *chaos) readOnly() error {
+func (c *chaos) readOnly(context.Context) error {
 	err := administer(c.t.Context(), c.box, `ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()`)
 	if err != nil {
 		return err
@@ -206,38 +184,12 @@ func (c *chaos) readOnly() error {
 		`ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`)
 }
 
-func (c *chaos) outage(down, up func(context.Context) error) func() error {
-	return func() error {
-		if err := down(c.t.Context()); err != nil {
-			return err
-		}
-		time.Sleep(c.while(time.Second))
-		return up(c.t.Context())
-	}
-}
-
-// durable has Redis acknowledge only what is on disk: what it loses nobody can store.
-func (c *chaos) durable() {
-	// The client believes for a second more that a server which is back is away.
-	require.Eventually(c.t, func() bool {
-		return c.tr.client.ConfigSet(c.t.Context(), "appendfsync", "always").Err() == nil
-	}, patience, 50*time.Millisecond)
-}
-
-func (c *chaos) restartedRedis(ctx context.Context) error {
-	if err := c.servers.StartRedis(ctx); err != nil {
-		return err
-	}
-	c.durable()
-	return nil
-}
-
 func (c *chaos) network() *network {
 	return []*network{c.redis, c.postgres}[c.random.IntN(2)]
 }
 
-func (c *chaos) suffer(ways []string) func() error {
-	return func() error {
+func (c *chaos) suffer(ways []string) func(context.Context) error {
+	return func(context.Context) error {
 		n := c.network()
 		if err := n.fail(ways); err != nil {
 			return err

@@ -99,27 +99,34 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
-			require.NoError(t, err)
-			defer conn.Close()
-			_, err = io.WriteString(conn, c.head)
-			require.NoError(t, err)
-			go func() { // a byte now and then, so that the connection is not idle
-				tick := time.NewTicker(100 * time.Millisecond)
-				defer tick.Stop()
-				for range tick.C {
-					if _, err := conn.Write([]byte("1")); err != nil {
-						return
-					}
-				}
-			}()
-			started := time.Now()
-			require.NoError(t, conn.SetReadDeadline(started.Add(c.within+5*time.Second)))
-			answer, _ := io.ReadAll(conn) // returns when the server closes, whichever way
-			require.Less(t, time.Since(started), c.within)
-			require.Contains(t, string(answer), c.says)
+			require.Contains(t, drip(t, w.ingestion, c.head, c.within), c.says)
 		})
 	}
+}
+
+// drip sends the head of a request and then a byte now and then, so that the connection
+// is not idle. It returns what the server said until it closed, which must be within.
+func drip(t *testing.T, url, head string, within time.Duration) (answer string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, head)
+	require.NoError(t, err)
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := conn.Write([]byte("1")); err != nil {
+				return
+			}
+		}
+	}()
+	started := time.Now()
+	require.NoError(t, conn.SetReadDeadline(started.Add(within+5*time.Second)))
+	said, _ := io.ReadAll(conn) // returns when the server closes, whichever way
+	require.Less(t, time.Since(started), within)
+	return string(said)
 }
 
 func TestAClientThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
@@ -141,17 +148,23 @@ func TestAClientThatDoesNotReadItsAnswerIsCutOff(t *testing.T) {
 
 func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {
 	t.Parallel()
-	w := start(t, limits(func(i *ingestion.Config) { i.Collector.MaxRequests = 3 }))
+	w := start(t, limits(func(i *ingestion.Config) { i.Collector.MaxRequests, i.Collector.BodyTimeout = 3, 10*time.Minute }))
 	const one = `{"type":"a","user_id":"u1234"}`
 	require.Eventually(t, func() bool { return w.post(one).status == http.StatusAccepted }, patience, 10*time.Millisecond, "the way is open")
-	var held []net.Conn
+	var held []*bufio.ReadWriter
 	for range 3 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
 		require.NoError(t, err)
 		defer conn.Close()
-		_, err = io.WriteString(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{")
+		_, err = io.WriteString(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n")
 		require.NoError(t, err)
-		held = append(held, conn)
+		client := bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))
+		line, err := client.ReadString('\n') // it has a place once it is asked for its body
+		require.NoError(t, err)
+		require.Contains(t, line, "100 Continue")
+		_, err = client.ReadString('\n')
+		require.NoError(t, err)
+		held = append(held, client)
 	}
 	var r reply
 	require.Eventually(t, func() bool { r = w.post(one); return r.status == http.StatusServiceUnavailable }, patience, 10*time.Millisecond)
@@ -160,10 +173,11 @@ func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {
 	require.Equal(t, http.StatusOK, do(t, http.MethodGet, w.ingestion+"/healthz", "", "").status, "the probes are not counted")
 	require.Contains(t, do(t, http.MethodGet, w.ingestion+"/metrics", "", "").body, `weir_ingestion_refused_requests_total{status="503"}`)
 
-	for _, conn := range held {
-		_, err := io.WriteString(conn, one[1:])
+	for _, client := range held {
+		_, err := client.WriteString(one)
 		require.NoError(t, err)
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, client.Flush())
+		response, err := http.ReadResponse(client.Reader, nil)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusAccepted, response.StatusCode)
 	}
@@ -172,15 +186,20 @@ func TestRequestsBeyondTheLimitAreRefusedAndServedLater(t *testing.T) {
 
 func TestBodiesUnderWayShareABoundedMemory(t *testing.T) {
 	t.Parallel()
-	w := start(t, limits(func(i *ingestion.Config) { i.Collector.BodyMemory = 12 << 20 }))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
-	require.NoError(t, err)
-	defer conn.Close()
+	w := start(t, limits(func(i *ingestion.Config) {
+		i.Collector.BodyMemory, i.Collector.BodyTimeout = 12<<20, 10*time.Minute // the slow client stays as slow as it is
+	}))
+	require.Eventually(t, func() bool { return w.post(`{"type":"a","user_id":"u"}`).status == http.StatusAccepted }, patience, 10*time.Millisecond, "the way is open")
 	const size = 9 << 20
-	_, err = fmt.Fprintf(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", size)
-	require.NoError(t, err)
-	_, err = conn.Write(bytes.Repeat([]byte(" "), size-1))
-	require.NoError(t, err)
+	hold := func() net.Conn {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.ingestion, "http://"))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		_, _ = fmt.Fprintf(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", size)
+		_, _ = conn.Write(bytes.Repeat([]byte(" "), size-1))
+		return conn
+	}
+	conn := hold()
 
 	big := "[" + strings.Repeat(" ", 5<<20) + `{"type":"a","user_id":"u"}]`
 	answers := func(status int) func() bool {
@@ -193,7 +212,14 @@ func TestBodiesUnderWayShareABoundedMemory(t *testing.T) {
 			return response.StatusCode == status
 		}
 	}
-	require.Eventually(t, answers(http.StatusServiceUnavailable), patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		if answers(http.StatusServiceUnavailable)() {
+			return true
+		}
+		conn.Close() // while both were read, it may have been the slow one that found no room
+		conn = hold()
+		return false
+	}, patience, 50*time.Millisecond)
 	require.Equal(t, http.StatusAccepted, w.post(`{"type":"a","user_id":"u"}`).status, "small ones still pass")
 	require.NoError(t, conn.Close())
 	require.Eventually(t, answers(http.StatusAccepted), patience, 50*time.Millisecond)

@@ -92,6 +92,14 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	}
 	span := url.Values{"from": {time.Now().AddDate(0, 0, -9).UTC().Format(time.RFC3339)}, "to": {time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}}
 	w.servesSummary(span, types)
+	w.servesPeople(span, int64(oracle.UniqueActors(time.Time{}, time.Now().Add(time.Hour))), oracle.Sessions().Sessions)
+	w.servesTopPaths(span, tallies)
+	w.servesBreakdown(span, tallies)
+	w.servesSessions(span, oracle)
+	w.servesFunnel(span, oracle.Funnel())
+	w.servesRetention(oracle.Retention())
+	w.servesWays(span, oracle.Ways())
+	w.servesStatus(s.StartedAt, want)
 	seen := map[loadgen.Key]loadgen.Tally{}
 	for typ := range types {
 		for _, dimension := range []string{"", "country", "device", "browser", "os", "referrer", "source"} {
@@ -128,6 +136,61 @@ func (w *weir) servesSummary(span url.Values, want map[string]loadgen.Tally) {
 		got[s.Type] = loadgen.Tally{Count: s.Events, Sum: micros(s.Value)}
 	}
 	require.Equal(w.t, want, got)
+}
+
+// servesPeople asks for users and sessions by the sets, and for users by the rows too.
+func (w *weir) servesPeople(span url.Values, users, sessions int64) {
+	w.t.Helper()
+	var got struct {
+		Meta struct {
+			ServedBy string `json:"served_by"`
+		}
+		Users, Sessions int64
+	}
+	ask := func(path string) {
+		r := w.get(path)
+		require.Equal(w.t, http.StatusOK, r.status, r.body)
+		r.into(w.t, &got)
+	}
+	ask("/v1/metrics/summary?metrics=users,sessions&" + span.Encode())
+	require.Equal(w.t, "rollups", got.Meta.ServedBy)
+	require.InEpsilon(w.t, users, got.Users, 0.02)
+	require.InEpsilon(w.t, sessions, got.Sessions, 0.02)
+
+	week := url.Values{"from": {time.Now().AddDate(0, 0, -6).UTC().Format(time.RFC3339)}, "to": span["to"], "filter": {"time exists"}}
+	ask("/v1/metrics/users?" + week.Encode())
+	require.Equal(w.t, "raw", got.Meta.ServedBy)
+	require.Equal(w.t, users, got.Users)
+}
+
+func (w *weir) servesTopPaths(span url.Values, tallies map[loadgen.Key]loadgen.Tally) {
+	w.t.Helper()
+	want := map[string]loadgen.Tally{}
+	for key, tally := range tallies {
+		if key.Dimension == "path" {
+			sum := want[key.Value]
+			want[key.Value] = loadgen.Tally{Count: sum.Count + tally.Count, Sum: sum.Sum + tally.Sum}
+		}
+	}
+	var top struct {
+		Items []struct {
+			Name   string
+			Events int64
+			Value  float64
+		}
+	}
+	r := w.get("/v1/metrics/top?by=path&limit=1000&" + span.Encode())
+	require.Equal(w.t, http.StatusOK, r.status, r.body)
+	r.into(w.t, &top)
+	require.Len(w.t, top.Items, min(1000, len(want)))
+	for i, item := range top.Items {
+		require.Equal(w.t, want[item.Name], loadgen.Tally{Count: item.Events, Sum: micros(item.Value)}, item.Name)
+		require.True(w.t, i == 0 || top.Items[i-1].Events >= item.Events)
+		delete(want, item.Name)
+	}
+	for name, tally := range want {
+		require.LessOrEqual(w.t, tally.Count, top.Items[len(top.Items)-1].Events, name)
+	}
 }
 
 // readSeries reads what the api says of a type by hour and by the values of a dimension.

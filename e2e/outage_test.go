@@ -57,8 +57,8 @@ func TestOutagesInTheMiddleOfAFlushLoseAndDoubleNothing(t *testing.T) {
 		{"PostgreSQL killed in mid-COPY", copying, servers.KillPostgres, servers.StartPostgres},
 		{"PostgreSQL restarted before COMMIT", counted, servers.StopPostgres, servers.StartPostgres},
 		{"PostgreSQL restarted after COMMIT", committed, servers.StopPostgres, servers.StartPostgres},
-		{"session ended in mid-COPY", copying, endSessions(box), nil},
-		{"session ended before COMMIT", counted, endSessions(box), nil},
+		{"session ended in mid-COPY", copying, box.EndSessions, nil},
+		{"session ended before COMMIT", counted, box.EndSessions, nil},
 		{"Redis restarted before XACK", committed, servers.StopRedis, servers.StartRedis},
 		{"Redis killed before XACK", committed, func(ctx context.Context) error {
 			// What it acknowledged is then on disk.
@@ -84,15 +84,6 @@ func TestOutagesInTheMiddleOfAFlushLoseAndDoubleNothing(t *testing.T) {
 		t.Logf("%s: done %v after it was back", outage.name, time.Since(back).Round(time.Millisecond))
 		require.Less(t, time.Since(back), recovery, outage.name)
 		stop(t, c.Program)
-	}
-}
-
-// endSessions ends the consumers' sessions, as an administrator or a proxy would.
-func endSessions(box *harness.Sandbox) func(context.Context) error {
-	return func(ctx context.Context) error {
-		return administer(ctx, box, `
-			SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'weir-consumer'`)
 	}
 }
 

@@ -63,7 +63,16 @@ func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name str
 	p, err := from.Start(ctx, name, env, out)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
+	hold(t, p)
 	return p, out
+}
+
+// hold has the service's contract judged; but for TLS, where it answers only whom it shall.
+func hold(t *testing.T, p *harness.Program) {
+	t.Helper()
+	if strings.HasPrefix(p.URL, "http://") {
+		require.NoError(t, contracts.Hold(p.URL))
+	}
 }
 
 func stop(t *testing.T, p *harness.Program) {
@@ -180,6 +189,8 @@ func TestMissingAndWrongConfigurationIsRefusedWithEveryFaultNamed(t *testing.T) 
 			[]string{"REDIS_URL is required", "POSTGRES_URL must look like", "API_PORT must be a whole number", "LOG_LEVEL", "API_READ_KEYS is required when APP_ENV is production"}},
 		{"weir-consumer", []string{"REDIS_URL=http://x", "POSTGRES_URL=", "POSTGRES_POOL_SIZE=0", "BATCH_MAX_WAIT=soon", "APP_ENV=staging", "CLAIM_MIN_IDLE=2s"},
 			[]string{"REDIS_URL must look like", "POSTGRES_URL is required", "POSTGRES_POOL_SIZE must be at least 1", "BATCH_MAX_WAIT must be a duration", "APP_ENV must be one of", "CLAIM_MIN_IDLE must be above FLUSH_TIMEOUT"}},
+		{"weir-consumer", []string{"REDIS_URL=redis://localhost", "POSTGRES_URL=postgres://localhost/x", "APP_ENV=production"},
+			[]string{"ADMIN_KEYS is required when APP_ENV is production"}},
 		{"weir-ingestion", []string{"REDIS_URL=", "INGESTION_WRITE_KEYS=secret", "GENERATOR_PROFILE=zoo", "APP_ENV=production"},
 			[]string{"REDIS_URL is required", "INGESTION_WRITE_KEYS entry 1 must look like source=key", "GENERATOR_PROFILE must be one of"}},
 		{"weir-ingestion", []string{"REDIS_URL=redis://localhost", "APP_ENV=production"},

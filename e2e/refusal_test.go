@@ -23,7 +23,7 @@ type refuser struct {
 	t        *testing.T
 	servers  *harness.Servers
 	box      *harness.Sandbox
-	client   *redis.Client
+	client   redis.UniversalClient
 	url      string
 	accepted int64
 }
@@ -157,7 +157,7 @@ func TestAFullRedisRefusesEventsAndLosesNone(t *testing.T) {
 	require.Equal(t, r.accepted, n)
 }
 
-func errorReplies(t *testing.T, client *redis.Client, code string) (n int64) {
+func errorReplies(t *testing.T, client redis.UniversalClient, code string) (n int64) {
 	t.Helper()
 	info, err := client.Info(t.Context(), "errorstats").Result()
 	require.NoError(t, err)

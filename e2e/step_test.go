@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,8 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 	first, redelivered = append(first, commitSent), append(redelivered, commitSent)
 
 	tr.publish(t, 2000)
-	victims := killEach(t, box, first, "first")
+	// They leave each other's entries alone, however long it takes until all are dead.
+	victims := killEach(t, box, first, "first", "CLAIM_MIN_IDLE=10m")
 	for step, name := range victims {
 		pending, stored := leftBy(t, box, name)
 		switch step {
@@ -93,7 +95,7 @@ func takesOver(t *testing.T, box *harness.Sandbox) {
 
 // killEach runs one consumer for each step, until each has been killed at its own,
 // and returns their names.
-func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix string) map[consumer.Step]string {
+func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix string, settings ...string) map[consumer.Step]string {
 	t.Helper()
 	names := map[consumer.Step]string{}
 	var victims []faulty
@@ -103,7 +105,7 @@ func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix 
 			what, where = killedIn, "counted"
 		}
 		names[step] = prefix + "-" + strings.ReplaceAll(string(step), " ", "-")
-		victims = append(victims, runFaulty(t, box, what, where, append(frugal, "CONSUMER_NAME="+names[step])...))
+		victims = append(victims, runFaulty(t, box, what, where, slices.Concat(frugal, settings, []string{"CONSUMER_NAME=" + names[step]})...))
 	}
 	for _, v := range victims {
 		v.dies(t)

@@ -18,7 +18,7 @@ import (
 
 // traffic is a made-up stream whose right answers are known.
 type traffic struct {
-	client *redis.Client
+	client redis.UniversalClient
 	stream string
 	oracle *loadgen.Oracle
 	source *loadgen.Generator

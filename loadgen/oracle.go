@@ -15,7 +15,7 @@ import (
 // never sent again, it knows too much.
 //
 // With 2,000 pages it needs about 0.2 MB for each hour in which events happen, two
-// bits per person and hour, and 3 bytes per event. Like its generator, it is not safe for
+// bits per person and hour, and 6 bytes per event. Like its generator, it is not safe for
 // concurrent use.
 type Oracle struct {
 	profile  Profile
@@ -26,7 +26,7 @@ type Oracle struct {
 	hours   map[int64]*hour // by Unix time in hours
 	current *hour           // where the last event went, because most go there
 	unix    int64           // which hour that is
-	lengths []uint16        // events of each session, by its number
+	visits  []visit         // by the session's number
 	funnel  funnel
 }
 
@@ -91,10 +91,10 @@ func (o *Oracle) count(d *deed) {
 		}
 		tallies[table][number].add(one)
 	}
-	if grow := d.session + 1 - len(o.lengths); grow > 0 {
-		o.lengths = append(o.lengths, make([]uint16, grow)...)
+	if grow := d.session + 1 - len(o.visits); grow > 0 {
+		o.visits = append(o.visits, make([]visit, grow)...)
 	}
-	o.lengths[d.session]++
+	o.visits[d.session].count(d)
 	o.funnel.count(d)
 }
 

@@ -45,7 +45,7 @@ func TestOracleEqualsAnIndependentCount(t *testing.T) {
 			require.Equal(t, counts.Late, oracle.Total().Late)
 
 			requireFunnel(t, stored, oracle.Funnel())
-			requireSessions(t, stored, oracle.Sessions())
+			requireSessions(t, stored, oracle)
 			requirePeople(t, stored, oracle)
 		})
 	}
@@ -113,19 +113,43 @@ func requireFunnel(t *testing.T, stored []sample, got []int) {
 	require.Positive(t, want[3])
 }
 
-func requireSessions(t *testing.T, stored []sample, got loadgen.SessionCounts) {
+func requireSessions(t *testing.T, stored []sample, oracle *loadgen.Oracle) {
 	t.Helper()
-	lengths := map[string]int{}
+	sessions := map[string][]sample{}
 	for _, s := range stored {
-		lengths[s.SessionID]++
+		sessions[s.SessionID] = append(sessions[s.SessionID], s)
 	}
-	want := loadgen.SessionCounts{Sessions: int64(len(lengths)), Events: int64(len(stored))}
-	for _, n := range lengths {
-		if n == 1 {
+	want := loadgen.SessionCounts{Sessions: int64(len(sessions)), Events: int64(len(stored))}
+	entries, exits, ways := map[string]int64{}, map[string]int64{}, map[loadgen.Way]int64{}
+	for _, events := range sessions {
+		slices.SortStableFunc(events, func(a, b sample) int { return a.Time.Compare(b.Time) })
+		var views []string
+		var types []string
+		for _, e := range events {
+			types = append(types, e.Type)
+			if e.Type == "page_view" {
+				views = append(views, e.Path)
+			}
+		}
+		if n := len(views); n > 0 {
+			entries[views[0]]++
+			exits[views[n-1]]++
+		}
+		if len(views) == 1 || len(events) == 1 {
 			want.Bounces++
 		}
+		if i := slices.Index(types, "add_to_cart"); i >= 0 {
+			var w loadgen.Way
+			copy(w[:], types[i:])
+			ways[w]++
+		}
 	}
-	require.Equal(t, want, got)
+	require.Equal(t, want, oracle.Sessions())
+	gotEntries, gotExits := oracle.Pages()
+	require.Equal(t, entries, gotEntries)
+	require.Equal(t, exits, gotExits)
+	require.Equal(t, ways, oracle.Ways())
+	require.Greater(t, len(ways), 3)
 }
 
 func requirePeople(t *testing.T, stored []sample, oracle *loadgen.Oracle) {

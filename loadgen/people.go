@@ -26,28 +26,6 @@ func (o *Oracle) active(from, to time.Time) bitset {
 	return all
 }
 
-// SessionCounts is about sessions with at least one event stored.
-type SessionCounts struct {
-	Sessions int64 `json:"sessions"`
-	Events   int64 `json:"events"`
-	Bounces  int64 `json:"bounces"` // sessions of one event
-}
-
-// Sessions counts the sessions. Some began before the run and some go on after
-// it: of these it counts the part that was sent.
-func (o *Oracle) Sessions() (c SessionCounts) {
-	for _, events := range o.lengths {
-		c.Events += int64(events)
-		if events > 0 {
-			c.Sessions++
-		}
-		if events == 1 {
-			c.Bounces++
-		}
-	}
-	return c
-}
-
 // Cohort is the actors whose first event lies on one day, UTC.
 type Cohort struct {
 	Day    time.Time `json:"day"`

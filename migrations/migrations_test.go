@@ -43,7 +43,7 @@ func TestSchemaGoesUpAndDownAndUpAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, migrations.Latest(), version)
 		require.Equal(t, []string{
-			"dead_letters", "events", "retention", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute",
+			"dead_letters", "events", "rebuilds", "retention", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute",
 			"rollup_user_deltas", "users_day", "users_hour", "users_minute",
 		}, ours())
 		require.NoError(t, migrations.Check(t.Context(), pool))

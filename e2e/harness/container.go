@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ type container struct {
 	product product
 	docker  *client.Client
 	tc      testcontainers.Container
+	from    image
 	answers string // the URL that answered
 }
 
@@ -79,7 +81,7 @@ func startContainer(ctx context.Context, docker *client.Client, p product, from 
 	if err != nil {
 		return nil, err
 	}
-	c := &container{product: p, docker: docker, tc: tc}
+	c := &container{product: p, docker: docker, tc: tc, from: from}
 	addresses, err := c.addresses(ctx, port)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
@@ -99,48 +101,55 @@ func startContainer(ctx context.Context, docker *client.Client, p product, from 
 }
 
 func createOnFreePort(ctx context.Context, docker *client.Client, p product, from image, run recipe) (testcontainers.Container, int, error) {
-	// Containers are for this machine only, unless Docker itself is on another one.
-	bind := netip.MustParseAddr("127.0.0.1")
-	if strings.HasPrefix(docker.DaemonHost(), "tcp://") {
-		bind = netip.IPv4Unspecified()
-	}
-	inside := network.MustParsePort(strconv.Itoa(p.port) + "/tcp")
 	for attempt := 1; ; attempt++ {
 		port, err := freePort()
 		if err != nil {
 			return nil, 0, err
 		}
-		request := testcontainers.GenericContainerRequest{Started: true, ContainerRequest: testcontainers.ContainerRequest{
-			Image:        from.ref,
-			Entrypoint:   run.entrypoint,
-			Cmd:          run.cmd,
-			Env:          run.env,
-			Labels:       ownLabels(),
-			ExposedPorts: []string{inside.String()},
-			ConfigModifier: func(c *mobycontainer.Config) {
-				c.User, c.StopSignal = run.user, run.stopSignal
-				if run.volume != "" {
-					c.Volumes = map[string]struct{}{run.volume: {}}
-				}
-			},
-			HostConfigModifier: func(h *mobycontainer.HostConfig) {
-				h.PortBindings = network.PortMap{inside: {{HostIP: bind, HostPort: strconv.Itoa(port)}}}
-				h.ShmSize = 256 << 20 // parallel queries need more than Docker's 64 MiB
-				h.Tmpfs = run.tmpfs
-			},
-		}}
-		tc, err := testcontainers.GenericContainer(ctx, request)
-		if err == nil {
-			return tc, port, nil
-		}
-		if tc != nil {
-			err = errors.Join(err, removeContainer(ctx, docker, tc.GetContainerID()))
-		}
+		tc, err := create(ctx, docker, from, run, map[int]int{p.port: port})
 		// Between our look at the port and Docker's, another process may take it.
-		if attempt == 5 || !strings.Contains(err.Error(), "already allocated") && !strings.Contains(err.Error(), "already in use") {
-			return nil, 0, err
+		if err == nil || attempt == 5 || !strings.Contains(err.Error(), "already allocated") && !strings.Contains(err.Error(), "already in use") {
+			return tc, port, err
 		}
 	}
+}
+
+// create starts a container whose ports are to be reached at those of this machine.
+func create(ctx context.Context, docker *client.Client, from image, run recipe, ports map[int]int) (testcontainers.Container, error) {
+	// Containers are for this machine only, unless Docker itself is on another one.
+	bind := netip.MustParseAddr("127.0.0.1")
+	if strings.HasPrefix(docker.DaemonHost(), "tcp://") {
+		bind = netip.IPv4Unspecified()
+	}
+	bindings, exposed := network.PortMap{}, []string{}
+	for inside, outside := range ports {
+		port := network.MustParsePort(strconv.Itoa(inside) + "/tcp")
+		bindings[port] = []network.PortBinding{{HostIP: bind, HostPort: strconv.Itoa(outside)}}
+		exposed = append(exposed, port.String())
+	}
+	tc, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{Started: true, ContainerRequest: testcontainers.ContainerRequest{
+		Image:        from.ref,
+		Entrypoint:   run.entrypoint,
+		Cmd:          run.cmd,
+		Env:          run.env,
+		Labels:       ownLabels(),
+		ExposedPorts: exposed,
+		ConfigModifier: func(c *mobycontainer.Config) {
+			c.User, c.StopSignal = run.user, run.stopSignal
+			if run.volume != "" {
+				c.Volumes = map[string]struct{}{run.volume: {}}
+			}
+		},
+		HostConfigModifier: func(h *mobycontainer.HostConfig) {
+			h.PortBindings = bindings
+			h.ShmSize = 256 << 20 // parallel queries need more than Docker's 64 MiB
+			h.Tmpfs = run.tmpfs
+		},
+	}})
+	if err != nil && tc != nil {
+		err = errors.Join(err, removeContainer(ctx, docker, tc.GetContainerID()))
+	}
+	return tc, err
 }
 
 // addresses lists where the server may answer, best first. testcontainers' answer is
@@ -183,6 +192,42 @@ func (c *container) start(ctx context.Context) error {
 		return err
 	}
 	_, err := await(ctx, c.product, []string{c.answers}, c.alive)
+	return err
+}
+
+// pid is known where Docker runs beside us; elsewhere the number is another machine's,
+// and another process here.
+func (c *container) pid(ctx context.Context) int {
+	state, err := c.tc.State(ctx)
+	if err != nil || strings.HasPrefix(c.docker.DaemonHost(), "tcp://") {
+		return 0
+	}
+	name, err := os.ReadFile("/proc/" + strconv.Itoa(state.Pid) + "/comm")
+	if err != nil || !strings.HasPrefix(strings.TrimSpace(string(name)), c.product.process) {
+		return 0
+	}
+	return state.Pid
+}
+
+// exec runs a command in the container, to its end.
+func (c *container) exec(ctx context.Context, command ...string) error {
+	created, err := c.docker.ExecCreate(ctx, c.tc.GetContainerID(), client.ExecCreateOptions{AttachStdout: true, AttachStderr: true, Cmd: command})
+	if err != nil {
+		return err
+	}
+	attached, err := c.docker.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return err
+	}
+	defer attached.Close()
+	said, err := io.ReadAll(attached.Reader) // to its end, which is the command's
+	if err != nil {
+		return err
+	}
+	ended, err := c.docker.ExecInspect(ctx, created.ID, client.ExecInspectOptions{})
+	if err == nil && ended.ExitCode != 0 {
+		err = fmt.Errorf("%s: exit code %d: %s", command[0], ended.ExitCode, tail(said))
+	}
 	return err
 }
 

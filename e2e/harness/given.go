@@ -35,6 +35,7 @@ func (g given) stop(context.Context) error  { return g.refuse() }
 func (g given) kill(context.Context) error  { return g.refuse() }
 func (g given) start(context.Context) error { return g.refuse() }
 func (g given) close() error                { return nil }
+func (g given) pid(context.Context) int     { return 0 }
 
 func (g given) refuse() error {
 	return fmt.Errorf("%s is given by %s: the harness does not stop, kill or start what it does not run",

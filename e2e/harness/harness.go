@@ -69,6 +69,7 @@ type server interface {
 	kill(ctx context.Context) error
 	start(ctx context.Context) error
 	close() error
+	pid(ctx context.Context) int // as this machine sees it; 0 when it does not
 }
 
 // Start finds or starts the servers and returns once both answer. A server whose URL
@@ -129,6 +130,14 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 // Close stops what Start started, and only that. Closing again changes nothing and
 // returns the same error.
 func (s *Servers) Close() error { return s.close() }
+
+// RedisPID returns the id of Redis' process, for looking at what it uses; 0 when it is
+// not a process of this machine, or not ours.
+func (s *Servers) RedisPID(ctx context.Context) int { return s.redis.pid(ctx) }
+
+// PostgresPID returns the id of PostgreSQL's first process, which is the parent of all
+// others; 0 when it is not a process of this machine, or not ours.
+func (s *Servers) PostgresPID(ctx context.Context) int { return s.postgres.pid(ctx) }
 
 // startMissing starts all that is missing in the same way; what it returns is in the
 // order of what is missing.

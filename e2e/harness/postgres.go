@@ -20,9 +20,10 @@ const initdbArgs = "--encoding=UTF8 --locale=C --no-sync"
 // SIGINT stops PostgreSQL and ends its sessions; SIGTERM would wait for the clients to
 // leave, and the pools of a test never do.
 var postgresProduct = product{
-	name:   "PostgreSQL with TimescaleDB",
-	urlVar: "POSTGRES_URL",
-	port:   5432,
+	name:    "PostgreSQL with TimescaleDB",
+	urlVar:  "POSTGRES_URL",
+	port:    5432,
+	process: "postgres",
 	url: func(address, password string) string {
 		return "postgres://postgres:" + password + "@" + address + "/postgres?sslmode=disable"
 	},
@@ -87,9 +88,11 @@ func postgresSettings() []string {
 	settings := []string{
 		"shared_preload_libraries=timescaledb",
 		"timescaledb.telemetry_level=off",
-		"max_connections=200", // tests run side by side, each with its pools
+		"max_connections=400", // tests run side by side, each with its pools
 		"shared_buffers=512MB",
-		"max_wal_size=4GB", // so that a benchmark measures the write path, not checkpoints
+		"max_wal_size=8GB", // these three so that checkpoints do not hold up commits
+		"backend_flush_after=2MB",
+		"checkpoint_timeout=15min",
 		// Each database with TimescaleDB has a scheduler, and each sandbox is a database.
 		"max_worker_processes=48",
 		"timescaledb.max_background_workers=32",

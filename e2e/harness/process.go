@@ -79,6 +79,8 @@ func (p *process) url() string {
 	return p.product.url(net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)), p.password)
 }
 
+func (p *process) pid(context.Context) int { return p.running.Process.Pid }
+
 // start launches the server and waits until it answers. A killed PostgreSQL leaves
 // children for a moment, and refuses to start beside them: so it is launched again.
 func (p *process) start(ctx context.Context) error {

@@ -24,6 +24,8 @@ type product struct {
 	urlVar string // the variable that gives a running one
 	port   int    // where it listens in a container
 
+	process string // how its process' name begins
+
 	// url makes the URL of a server of ours at host:port.
 	url func(address, password string) string
 	// ping is one attempt at a real query, over a connection of its own.

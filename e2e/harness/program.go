@@ -37,6 +37,7 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	}
 	build := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, commands...)...)
 	build.Dir = strings.TrimSpace(string(root))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // static, as `make binaries` releases them
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -49,6 +50,7 @@ type Program struct {
 	URL  string // http://address of its API
 
 	cmd    *exec.Cmd
+	said   lastLines
 	exited chan struct{}
 	err    error // of Wait, once exited is closed
 }
@@ -69,7 +71,6 @@ func (b Binaries) Start(ctx context.Context, name string, env []string, out io.W
 	p.cmd.Stderr = p.cmd.Stdout
 
 	started, listening := make(chan error, 1), make(chan string, 1)
-	tail := &lastLines{}
 	go func() {
 		// Linux ends the child with the thread that made it, not with the process: this
 		// goroutine keeps its thread until the child has ended.
@@ -85,7 +86,7 @@ func (b Binaries) Start(ctx context.Context, name string, env []string, out io.W
 		for err == nil {
 			var line string
 			line, err = lines.ReadString('\n')
-			tail.add(line)
+			p.said.add(line)
 			_, _ = io.WriteString(out, line)
 			if m := listeningLine.FindStringSubmatch(line); m != nil {
 				listening <- m[1] // a service says it once
@@ -102,10 +103,10 @@ func (b Binaries) Start(ctx context.Context, name string, env []string, out io.W
 		p.URL = "http://" + reachable(address)
 		return p, nil
 	case <-p.exited:
-		return p, fmt.Errorf("%s ended (exit code %d) before it was ready:\n%s", name, p.ExitCode(), tail)
+		return p, fmt.Errorf("%s ended (exit code %d) before it was ready:\n%s", name, p.ExitCode(), &p.said)
 	case <-ctx.Done():
 		p.Kill()
-		return p, fmt.Errorf("%s was not ready in time: %w\n%s", name, ctx.Err(), tail)
+		return p, fmt.Errorf("%s was not ready in time: %w\n%s", name, ctx.Err(), &p.said)
 	}
 }
 
@@ -156,6 +157,9 @@ func (p *Program) Exited() <-chan struct{} { return p.exited }
 // ExitCode returns the exit code, -1 when a signal ended the program. Call it after
 // Exited only.
 func (p *Program) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
+// Said is the end of the program's output.
+func (p *Program) Said() string { return p.said.String() }
 
 // lastLines keeps the end of an output, for errors.
 type lastLines struct {

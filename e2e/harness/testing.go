@@ -98,6 +98,23 @@ func Private(t testing.TB) *Servers {
 	return servers
 }
 
+// NewRedisCluster starts a Redis Cluster that ends with the test.
+func NewRedisCluster(t testing.TB) *RedisCluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+	defer cancel()
+	cluster, err := StartRedisCluster(ctx, Options{Log: logToStderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cluster
+}
+
 // Not t.Logf: a build of 45 s should show while it goes on.
 func logToStderr(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "harness: "+format+"\n", args...)

@@ -40,6 +40,24 @@ func TestBadInputIsAProblemThatNamesTheParameter(t *testing.T) {
 		{"/v1/metrics/summary", "type", hostile, 422},
 		{"/v1/metrics/summary", "source", hostile, 422},
 		{"/v1/metrics/summary", "colour", "red", 422},
+		{"/v1/metrics/summary", "filter", hostile, 422},
+		{"/v1/metrics/summary", "filter", `type is "a" or 1=1 --`, 422},
+		{"/v1/metrics/summary", "filter", strings.Repeat("(", 4096), 422},
+		{"/v1/metrics/summary", "filter", strings.Repeat("é", 4096), 422},
+		{"/v1/metrics/summary", "filter", "type is \"\x00\"", 422},
+		{"/v1/metrics/summary", "filter", "\xff", 422},
+		{"/v1/metrics/summary", "metrics", "events,money", 422},
+		{"/v1/metrics/summary", "compare", "decade", 422},
+		{"/v1/metrics/timeseries", "timezone", "Mars/Olympus", 422},
+		{"/v1/metrics/timeseries", "timezone", "../../etc/passwd", 422},
+		{"/v1/metrics/timeseries", "timezone", hostile, 422},
+		{"/v1/metrics/top", "by", hostile, 422},
+		{"/v1/metrics/top", "by", "user_id", 422},
+		{"/v1/metrics/top", "limit", "1001", 422},
+		{"/v1/metrics/breakdown", "rows", hostile, 422},
+		{"/v1/metrics/breakdown", "columns", "session_id", 422},
+		{"/v1/metrics/breakdown", "row_limit", "101", 422},
+		{"/v1/metrics/users", "from", "2026-02-30T00:00:00Z", 422},
 		{"/v1/metrics/timeseries", "interval", "fortnight", 422},
 		{"/v1/metrics/timeseries", "group_by", hostile, 422},
 		{"/v1/metrics/timeseries", "group_by", "user_id", 422},
@@ -99,7 +117,7 @@ func TestTooManyBucketsSayHowToAskForFewer(t *testing.T) {
 func TestReadKeysAreAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t)).start("API_READ_KEYS", "one, two")
-	for authorization, status := range map[string]int{"": 401, "Bearer wrong": 401, "Basic one": 401, "one": 401, "Bearer": 401, "Bearer one": 200, "bearer two": 200} {
+	for authorization, status := range map[string]int{"": 401, "Bearer wrong": 403, "Basic one": 401, "one": 401, "Bearer": 401, "Bearer one": 200, "bearer two": 200} {
 		for _, path := range []string{"/v1/metrics/summary", "/v1/metrics/timeseries", "/v1/events", "/v1/live"} {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.address+path, nil)
 			require.NoError(t, err)
@@ -108,7 +126,7 @@ func TestReadKeysAreAskedFor(t *testing.T) {
 			require.NoError(t, err)
 			response.Body.Close()
 			want := status
-			if path == "/v1/live" && status == 200 {
+			if path == "/v1/live" && status == 200 { // no handshake
 				want = 426
 			}
 			require.Equal(t, want, response.StatusCode, "%s %q", path, authorization)
@@ -117,7 +135,7 @@ func TestReadKeysAreAskedFor(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/"} {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/", "/", "/assets/app.js"} {
 		require.Equal(t, 200, w.get(path, nil, nil).StatusCode, path)
 	}
 }
@@ -134,11 +152,11 @@ func TestProductionNeedsReadKeys(t *testing.T) {
 }
 
 // A lock holds every question up, as a long one would.
-func (w *world) lockKeys() (unlock func()) {
+func (w *world) lockTables() (unlock func()) {
 	w.t.Helper()
 	tx, err := w.pool.Begin(context.Background())
 	require.NoError(w.t, err)
-	_, err = tx.Exec(context.Background(), "LOCK TABLE rollup_keys")
+	_, err = tx.Exec(context.Background(), "LOCK TABLE rollup_keys, rollup_deltas, rollup_user_deltas, events")
 	require.NoError(w.t, err)
 	return func() { require.NoError(w.t, tx.Rollback(context.Background())) }
 }
@@ -148,38 +166,6 @@ func (w *world) waiting() (n int) {
 	require.NoError(w.t, w.pool.QueryRow(context.Background(), `SELECT count(*) FROM pg_stat_activity
 		WHERE application_name = 'weir-api' AND wait_event_type = 'Lock' AND datname = current_database()`).Scan(&n))
 	return n
-}
-
-func TestLongQuestionEndsWithAProblem(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, harness.NewSandbox(t))
-	w.store(pageView(time.Now()))
-	w.start("API_STATEMENT_TIMEOUT", "300ms")
-	defer w.lockKeys()()
-	for _, path := range []string{"/v1/metrics/summary", "/v1/metrics/timeseries", "/v1/events"} {
-		var p problem
-		require.Equal(t, http.StatusGatewayTimeout, w.get(path, nil, &p).StatusCode, path)
-		require.Contains(t, p.Detail, "smaller range")
-	}
-}
-
-func TestCancelledRequestCancelsItsSQL(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, harness.NewSandbox(t)).start("LIVE_RECONCILE", "1h")
-	eventually(t, "live is current", func() bool { return strings.Contains(w.metrics(), "\nweir_api_live_current 1\n") })
-	defer w.lockKeys()()
-	ctx, cancel := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/v1/metrics/summary", nil)
-	require.NoError(t, err)
-	ended := make(chan error, 1)
-	go func() {
-		_, err := w.http.Do(request)
-		ended <- err
-	}()
-	eventually(t, "the statement waits", func() bool { return w.waiting() == 1 })
-	cancel()
-	require.ErrorIs(t, <-ended, context.Canceled)
-	eventually(t, "the statement has ended", func() bool { return w.waiting() == 0 })
 }
 
 func TestSchemaThatIsBehindIsRefused(t *testing.T) {
@@ -216,7 +202,10 @@ func TestDocumentDescribesEveryOperation(t *testing.T) {
 	require.Contains(t, string(data), `"openapi":"3.1`)
 	for path, id := range map[string]string{
 		"/v1/metrics/summary": "get-metrics-summary", "/v1/metrics/timeseries": "get-metrics-timeseries",
-		"/v1/events": "list-events", "/v1/events/{id}": "get-event", "/v1/live": "subscribe-live", "/healthz": "get-health", "/readyz": "get-readiness",
+		"/v1/metrics/top": "get-metrics-top", "/v1/metrics/breakdown": "get-metrics-breakdown", "/v1/metrics/users": "get-metrics-users",
+		"/v1/events": "list-events", "/v1/events/{id}": "get-event", "/v1/export": "export-events", "/v1/live": "subscribe-live",
+		"/v1/sessions": "get-sessions", "/v1/funnel": "get-funnel", "/v1/retention": "get-retention", "/v1/paths": "get-paths", "/v1/status": "get-status",
+		"/healthz": "get-health", "/readyz": "get-readiness",
 	} {
 		operation := document.Paths[path].Get
 		require.Equal(t, id, operation.OperationID)
@@ -234,8 +223,8 @@ func TestRequestsAreMeasured(t *testing.T) {
 	w := newWorld(t, harness.NewSandbox(t)).start()
 	w.get("/v1/events", nil, nil)
 	w.get("/v1/events", url.Values{"limit": {"0"}}, nil)
-	require.Contains(t, w.metrics(), `weir_api_request_seconds_count{operation="list-events",status="200"} 1`)
-	require.Contains(t, w.metrics(), `weir_api_request_seconds_count{operation="list-events",status="422"} 1`)
+	require.Contains(t, w.metrics(), `weir_http_request_duration_seconds_count{operation="list-events",status="200"} 1`)
+	require.Contains(t, w.metrics(), `weir_http_request_duration_seconds_count{operation="list-events",status="422"} 1`)
 	require.Contains(t, w.log.String(), "All database connections successful.")
 	require.NoError(t, w.stop())
 }

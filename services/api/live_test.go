@@ -1,14 +1,10 @@
 package api_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,126 +14,7 @@ import (
 
 	"weir/e2e/harness"
 	"weir/services/shared/event"
-	"weir/services/shared/rollup"
 )
-
-type liveMessage struct {
-	Type    string
-	Epoch   string
-	Seq     uint64
-	From    time.Time
-	Minutes []struct {
-		Minute time.Time
-		Type   string
-		Events int64
-		Value  json.Number
-	}
-	Totals *struct {
-		Events int64
-		Value  json.Number
-	}
-}
-
-// viewer is a client that keeps the counts as the documentation tells it to.
-type viewer struct {
-	t      *testing.T
-	conn   *websocket.Conn
-	last   liveMessage
-	events map[string]int64 // by minute and type
-}
-
-func (w *world) dial(query string, o *websocket.DialOptions) *viewer {
-	w.t.Helper()
-	if o == nil {
-		o = &websocket.DialOptions{HTTPClient: w.http}
-	}
-	conn, _, err := websocket.Dial(w.t.Context(), "ws://"+w.address+"/v1/live"+query, o)
-	require.NoError(w.t, err)
-	conn.SetReadLimit(-1)
-	w.t.Cleanup(func() { _ = conn.CloseNow() })
-	return &viewer{t: w.t, conn: conn, events: map[string]int64{}}
-}
-
-// next reads one message and keeps the counts; every message's totals must agree.
-func (v *viewer) next() liveMessage {
-	v.t.Helper()
-	m, err := v.read()
-	require.NoError(v.t, err)
-	return m
-}
-
-func (v *viewer) read() (m liveMessage, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	_, data, err := v.conn.Read(ctx)
-	if err != nil {
-		return m, err
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(&m); err != nil {
-		return m, err
-	}
-	switch m.Type {
-	case "snapshot":
-		clear(v.events)
-	case "delta":
-		require.Equal(v.t, v.last.Epoch, m.Epoch)
-		require.Equal(v.t, v.last.Seq+1, m.Seq)
-	case "stale", "pong":
-		return m, nil
-	}
-	for _, c := range m.Minutes {
-		v.events[c.Minute.Format(time.RFC3339)+" "+c.Type] += c.Events
-	}
-	var sum int64
-	for key, n := range v.events {
-		at, _ := time.Parse(time.RFC3339, key[:20])
-		if at.Before(m.From) {
-			delete(v.events, key)
-			continue
-		}
-		sum += n
-	}
-	require.Equal(v.t, m.Totals.Events, sum, "totals of %v", m)
-	v.last = m
-	return m, nil
-}
-
-// until reads on to the first message of a type.
-func (v *viewer) until(kind string) liveMessage {
-	v.t.Helper()
-	for {
-		if m := v.next(); m.Type == kind {
-			return m
-		}
-	}
-}
-
-// total reads on until the window holds n events, and never more.
-func (v *viewer) total(n int64) {
-	v.t.Helper()
-	for end := time.Now().Add(30 * time.Second); v.last.Totals == nil || v.last.Totals.Events != n; {
-		v.next()
-		require.True(v.t, v.last.Totals == nil || v.last.Totals.Events <= n, "%v is more than %d", v.last.Totals, n)
-		require.True(v.t, time.Now().Before(end), "%v does not become %d", v.last.Totals, n)
-	}
-}
-
-// current waits until the live numbers are.
-func (w *world) current() *world {
-	w.t.Helper()
-	eventually(w.t, "live is current", func() bool { return strings.Contains(w.metrics(), "\nweir_api_live_current 1\n") })
-	return w
-}
-
-func several(n int, at time.Time) []event.Event {
-	events := make([]event.Event, n)
-	for i := range events {
-		events[i] = pageView(at)
-	}
-	return events
-}
 
 func TestLiveShowsWhatIsThereAndThenWhatChanges(t *testing.T) {
 	t.Parallel()
@@ -254,20 +131,7 @@ func TestSlowLiveClientIsClosedAndHoldsNobodyUp(t *testing.T) {
 	fast := w.dial("", nil)
 	fast.next()
 
-	// Deltas of 600 KB until the slow one's buffers are full, the kernel's included.
-	var b rollup.Batch
-	minute := int32(time.Now().Unix() / 60)
-	for i := range 6000 {
-		b.Deltas = append(b.Deltas, rollup.Delta{Minute: minute - int32(i%40), Key: rollup.Key{Type: "type_" + strconv.Itoa(i/40)}, Events: 1})
-	}
-	b.XID = 1 << 40 // no picture has it
-	closed := false
-	for n := int64(1); n <= 200 && !closed; n++ {
-		w.publish(b)
-		fast.total(n * 6000)
-		closed = strings.Contains(w.metrics(), "weir_api_live_slow_closes_total 1")
-	}
-	require.True(t, closed)
+	b := w.overwhelm(fast)
 	var err error
 	for err == nil {
 		_, err = slow.read()
@@ -330,10 +194,11 @@ func TestLiveRefusesStrangersAndNonsense(t *testing.T) {
 		code  websocket.StatusCode
 	}{
 		{websocket.MessageText, "garbage", 1, websocket.StatusPolicyViolation},
-		{websocket.MessageText, `{"type":"subscribe"}`, 1, websocket.StatusPolicyViolation},
+		{websocket.MessageText, `{"type":"unsubscribe"}`, 1, websocket.StatusPolicyViolation},
+		{websocket.MessageText, `{"type":"subscribe","dimensions":["path"]}`, 100, websocket.StatusPolicyViolation},
 		{websocket.MessageBinary, `{"type":"ping"}`, 1, websocket.StatusPolicyViolation},
 		{websocket.MessageText, `{"type":"ping"}`, 100, websocket.StatusPolicyViolation},
-		{websocket.MessageText, strings.Repeat("x", 5<<10), 1, websocket.StatusMessageTooBig},
+		{websocket.MessageText, strings.Repeat("x", 9<<10), 1, websocket.StatusMessageTooBig},
 	} {
 		v := w.dial("", nil)
 		for range c.times {
@@ -346,10 +211,18 @@ func TestLiveRefusesStrangersAndNonsense(t *testing.T) {
 			_, err = v.read()
 		}
 		require.Equal(t, c.code, websocket.CloseStatus(err), "%.20s: %v", c.say, err)
+		// A client is gone before its place is free.
+		eventually(t, "only the good one is left", func() bool { return strings.Contains(w.metrics(), "weir_api_live_clients 1\n") })
 	}
-	eventually(t, "only the good one is left", func() bool { return strings.Contains(w.metrics(), "weir_api_live_clients 1") })
-	w.dial("", nil)
-	w.dial("", nil)
+	for range 2 {
+		eventually(t, "there is a place", func() bool {
+			conn, _, err := websocket.Dial(t.Context(), "ws://"+w.address+"/v1/live", &websocket.DialOptions{HTTPClient: w.http})
+			if err == nil {
+				t.Cleanup(func() { _ = conn.CloseNow() })
+			}
+			return err == nil
+		})
+	}
 	require.Equal(t, http.StatusServiceUnavailable, w.get("/v1/live", url.Values{}, nil).StatusCode)
 	w.publish(w.store(pageView(time.Now())))
 	good.total(1)
@@ -363,24 +236,32 @@ func TestServersGoAndComeBack(t *testing.T) {
 	require.NoError(t, err)
 	w := newWorld(t, box)
 	w.start("LIVE_RECONCILE", "1h").current()
-	v := w.dial("", nil)
-	first := v.next()
+	v, s := w.dial("", nil), w.listen("?metrics=false&dimensions=source", "")
+	v.next()
 	w.publish(w.store(pageView(time.Now())))
 	v.total(1)
+	s.counted("source", map[string]int64{"web": 1})
+	first := v.last
 
 	// Redis: the clients are told, and what was missed is in the next snapshot.
 	require.NoError(t, servers.KillRedis(t.Context()))
-	require.Equal(t, "stale", v.next().Type)
+	v.until("stale")
+	s.until("stale")
 	w.store(several(2, time.Now())...)
 	joined := w.dial("", nil)
 	require.Equal(t, "stale", joined.next().Type)
 	var readiness struct{ Status string }
 	require.Equal(t, http.StatusServiceUnavailable, w.get("/readyz", nil, &readiness).StatusCode)
+	status := w.status()
+	require.Contains(t, status.Stream.Error, "Redis")
+	require.Empty(t, status.Stored.Error)
+	require.NotEmpty(t, status.Servers.Postgresql)
 	require.NoError(t, servers.StartRedis(t.Context()))
 	m := v.until("snapshot")
 	require.NotEqual(t, first.Epoch, m.Epoch)
 	require.EqualValues(t, 3, m.Totals.Events)
 	joined.total(3)
+	s.counted("source", map[string]int64{"web": 3})
 	w.publish(w.store(pageView(time.Now())))
 	v.total(4)
 
@@ -394,6 +275,15 @@ func TestServersGoAndComeBack(t *testing.T) {
 		require.NotEmpty(t, response.Header.Get("Retry-After"))
 		require.Less(t, time.Since(asked), 5*time.Second)
 	}
+	status = w.status()
+	require.Contains(t, status.Stored.Error, "PostgreSQL")
+	require.Empty(t, status.Stream.Error)
+	require.NotEmpty(t, status.Servers.Redis)
+	require.NoError(t, servers.KillRedis(t.Context()))
+	status = w.status() // both
+	require.NotEmpty(t, status.Stored.Error)
+	require.NotEmpty(t, status.Stream.Error)
+	require.NoError(t, servers.StartRedis(t.Context()))
 	require.NoError(t, servers.StartPostgres(t.Context()))
 	eventually(t, "questions are answered", func() bool { return w.get("/v1/events", nil, nil).StatusCode == http.StatusOK })
 	require.NoError(t, w.stop())

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
+	"weir/e2e/harness/contract"
 	"weir/migrations"
 	"weir/services/api"
 	"weir/services/shared/config"
@@ -29,14 +31,24 @@ import (
 	"weir/services/shared/unique"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+// contracts holds the api to its document, in every request of every test.
+var contracts = contract.New(&http.Transport{DisableKeepAlives: true})
+
+func TestMain(m *testing.M) {
+	code := harness.Main(m)
+	if lies := contracts.Breaches(); lies != "" {
+		fmt.Fprint(os.Stderr, lies)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
 
 // world is a sandbox with an api on it, and what a consumer would do to it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	box   *harness.Sandbox
 	pool  *pgxpool.Pool
-	redis *redis.Client
+	redis redis.UniversalClient
 	http  *http.Client
 
 	address string
@@ -45,11 +57,11 @@ type world struct {
 }
 
 // newWorld starts no api yet: a test may first store something.
-func newWorld(t *testing.T, box *harness.Sandbox) *world {
+func newWorld(t testing.TB, box *harness.Sandbox) *world {
 	t.Helper()
 	_, err := migrations.Up(t.Context(), box.PostgresURL)
 	require.NoError(t, err)
-	w := &world{t: t, box: box, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, log: &syncBuffer{}}
+	w := &world{t: t, box: box, http: &http.Client{Transport: contracts}, log: &syncBuffer{}}
 	w.pool, err = pgxpool.New(context.Background(), box.PostgresURL)
 	require.NoError(t, err)
 	t.Cleanup(w.pool.Close)
@@ -88,6 +100,7 @@ func (w *world) start(settings ...string) *world {
 	case <-time.After(30 * time.Second):
 		require.FailNow(w.t, "the api does not listen", w.log)
 	}
+	require.NoError(w.t, contracts.Hold("http://"+w.address))
 	return w
 }
 
@@ -127,7 +140,17 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 	require.NoError(w.t, err)
 	rows := make([][]any, len(events))
 	sums := map[rollup.Delta]*rollup.Delta{}
-	seen := map[rollup.Delta]*unique.Set{}
+	type sight struct {
+		rollup.Delta
+		sessions bool
+	}
+	seen := map[sight]*unique.Set{}
+	see := func(s sight, who string) {
+		if seen[s] == nil {
+			seen[s] = new(unique.Set)
+		}
+		seen[s].Add(unique.Hash(who))
+	}
 	var batch rollup.Batch
 	null := func(s string) any {
 		if s == "" {
@@ -140,7 +163,8 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 		if e.HasValue {
 			value = string(event.AppendMicros(nil, e.Value))
 		}
-		rows[i] = []any{[16]byte(e.ID), e.Time, e.Type, e.Source, null(e.UserID), null(e.Path), null(e.Country), null(e.Browser), value, null(e.Currency), null(e.Properties)}
+		rows[i] = []any{[16]byte(e.ID), e.Time, e.Type, e.Source, null(e.UserID), null(e.AnonymousID), null(e.SessionID),
+			null(e.Path), null(e.Referrer), null(e.Country), null(e.Device), null(e.Browser), null(e.OS), value, null(e.Currency), null(e.Properties)}
 		for d := range rollup.Dimension(rollup.Dimensions) {
 			v := d.Of(&e)
 			if d != rollup.All && v == "" {
@@ -148,33 +172,42 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 			}
 			key := rollup.Delta{Minute: int32(e.Time.Unix() / 60), Key: rollup.Key{Dimension: d, Type: e.Type, Value: v}}
 			if sums[key] == nil {
-				sums[key], seen[key] = &rollup.Delta{Minute: key.Minute, Key: key.Key}, new(unique.Set)
+				sums[key] = &rollup.Delta{Minute: key.Minute, Key: key.Key}
 			}
-			seen[key].Add(unique.Hash(e.Actor()))
+			see(sight{key, false}, e.Actor())
+			if d == rollup.All && e.SessionID != "" {
+				see(sight{key, true}, e.SessionID)
+			}
 			sums[key].Events++
 			sums[key].Value += e.Value
 		}
 	}
-	_, err = tx.Exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS load (id uuid, time timestamptz, type text, source text, user_id text, path text, country text, browser text, value text, currency text, properties text); TRUNCATE load`)
+	_, err = tx.Exec(ctx, `CREATE TEMP TABLE IF NOT EXISTS load (id uuid, time timestamptz, type text, source text, user_id text, anonymous_id text, session_id text, path text, referrer text, country text, device text, browser text, os text, value text, currency text, properties text); TRUNCATE load`)
 	require.NoError(w.t, err)
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"load"}, []string{"id", "time", "type", "source", "user_id", "path", "country", "browser", "value", "currency", "properties"}, pgx.CopyFromRows(rows))
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"load"}, strings.Split("id,time,type,source,user_id,anonymous_id,session_id,path,referrer,country,device,browser,os,value,currency,properties", ","), pgx.CopyFromRows(rows))
 	require.NoError(w.t, err)
-	_, err = tx.Exec(ctx, `INSERT INTO events (id, time, type, source, user_id, path, country, browser, value, currency, properties)
-		SELECT id, time, type, source, user_id, path, country, browser, value::numeric, currency, properties::jsonb FROM load`)
+	_, err = tx.Exec(ctx, `INSERT INTO events (id, time, type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, properties)
+		SELECT id, time, type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value::numeric, currency, properties::jsonb FROM load`)
 	require.NoError(w.t, err)
 	queue := &pgx.Batch{}
-	for key, d := range sums {
-		users, err := seen[key].AppendBinary(nil)
-		require.NoError(w.t, err)
+	for _, d := range sums {
 		batch.Deltas = append(batch.Deltas, *d)
 		queue.Queue(`INSERT INTO rollup_keys (dimension, type, value) SELECT $1, $2, $3
 			WHERE NOT EXISTS (SELECT FROM rollup_keys WHERE (dimension, type, value) = ($1, $2, $3))`, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
 		queue.Queue(`INSERT INTO rollup_deltas (minute, key_id, events, dimension, value)
 			SELECT $1, id, $2, dimension, $3 FROM rollup_keys WHERE (dimension, type, value) = ($4, $5, $6)`,
 			d.Minute, d.Events, d.Value, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
+	}
+	for s, set := range seen {
+		encoded, err := set.AppendBinary(nil)
+		require.NoError(w.t, err)
+		dimension := s.Key.Dimension
+		if s.sessions {
+			dimension = rollup.Sessions
+		}
 		queue.Queue(`INSERT INTO rollup_user_deltas (minute, key_id, dimension, users)
-			SELECT $1, id, dimension, $2 FROM rollup_keys WHERE (dimension, type, value) = ($3, $4, $5)`,
-			d.Minute, users, int16(d.Key.Dimension), d.Key.Type, d.Key.Value)
+			SELECT $1, id, $6, $2 FROM rollup_keys WHERE (dimension, type, value) = ($3, $4, $5)`,
+			s.Minute, encoded, int16(s.Key.Dimension), s.Key.Type, s.Key.Value, int16(dimension))
 	}
 	require.NoError(w.t, tx.SendBatch(ctx, queue).Close())
 	var xid string
@@ -202,18 +235,58 @@ func (w *world) fold() {
 	w.t.Helper()
 	ctx := context.Background()
 	require.NoError(w.t, pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		for table, seconds := range map[string]int{"rollup_minute": 60, "rollup_hour": 3600, "rollup_day": 86400} {
-			if _, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %[1]s AS r (bucket, dimension, key_id, events, value)
-				SELECT to_timestamp(minute / %[2]d * %[3]d::bigint), dimension, key_id, sum(events), sum(value)
-				FROM rollup_deltas GROUP BY 1, 2, 3
+		for grain, minutes := range map[string]int{"minute": 1, "hour": 60, "day": 1440} {
+			if _, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO rollup_%s AS r (bucket, dimension, key_id, events, value)
+				SELECT to_timestamp(minute / %[2]d * %[2]d * 60::bigint), dimension, key_id, sum(events), sum(value)
+				FROM (SELECT * FROM rollup_deltas UNION ALL SELECT DISTINCT minute, 0, 1, %[3]d, 0 FROM rollup_deltas) AS d (minute, key_id, events, dimension, value)
+				GROUP BY 1, 2, 3
 				ON CONFLICT (dimension, bucket, key_id) DO UPDATE SET events = r.events + excluded.events, value = r.value + excluded.value`,
-				table, seconds/60, seconds)); err != nil {
+				grain, minutes, rollup.Folds)); err != nil {
+				return err
+			}
+			if err := foldSets(ctx, tx, "users_"+grain, minutes); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, "DELETE FROM rollup_deltas")
+		_, err := tx.Exec(ctx, "DELETE FROM rollup_deltas; DELETE FROM rollup_user_deltas")
 		return err
 	}))
+}
+
+func foldSets(ctx context.Context, tx pgx.Tx, table string, minutes int) error {
+	type place struct {
+		bucket    time.Time
+		dimension int16
+		key       int32
+	}
+	sets := map[place]*unique.Set{}
+	rows, err := tx.Query(ctx, `SELECT to_timestamp(minute / $1 * $1 * 60::bigint), dimension, key_id, users FROM rollup_user_deltas
+		UNION ALL SELECT bucket, dimension, key_id, users FROM `+table+` WHERE bucket IN (SELECT to_timestamp(minute / $1 * $1 * 60::bigint) FROM rollup_user_deltas)`, minutes)
+	if err != nil {
+		return err
+	}
+	var p place
+	var users []byte
+	if _, err := pgx.ForEachRow(rows, []any{&p.bucket, &p.dimension, &p.key, &users}, func() error {
+		p.bucket = p.bucket.UTC()
+		if sets[p] == nil {
+			sets[p] = new(unique.Set)
+		}
+		return sets[p].Merge(users)
+	}); err != nil {
+		return err
+	}
+	for p, set := range sets {
+		encoded, err := set.AppendBinary(nil)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO `+table+` (bucket, dimension, key_id, users) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (dimension, bucket, key_id) DO UPDATE SET users = excluded.users`, p.bucket, p.dimension, p.key, encoded); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func pageView(at time.Time) event.Event {
@@ -221,7 +294,7 @@ func pageView(at time.Time) event.Event {
 }
 
 // eventually waits for what no signal tells of: the state of a server.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	require.Eventually(t, holds, 20*time.Second, 10*time.Millisecond, what)
 }

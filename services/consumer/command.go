@@ -26,6 +26,7 @@ func Commands() []process.Subcommand[Config] {
 	return []process.Subcommand[Config]{
 		{Name: "verify", Help: "compare the rollups with the raw rows: --from T --to T, full hours (UTC)", Run: runVerify},
 		{Name: "rebuild", Help: "recompute the rollups from the raw rows: --from D --to D, whole days (UTC); events may flow", Run: runRebuild},
+		process.Health(func(c Config) (config.Base, int) { return c.Base, c.Port }),
 	}
 }
 

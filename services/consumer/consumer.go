@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +26,7 @@ import (
 	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/consumer/internal/stream"
+	"weir/services/shared/access"
 	"weir/services/shared/config"
 	"weir/services/shared/event"
 	"weir/services/shared/httpserver"
@@ -43,6 +45,7 @@ type Config struct {
 	Stream    config.Stream
 	Pipeline  pipeline.Config
 	Retention retention.Config
+	Admin     access.Admin
 
 	Port      int           `env:"CONSUMER_PORT" default:"3003" min:"0" max:"65535" help:"Port of the control API."`
 	FoldEvery time.Duration `env:"ROLLUP_FOLD_INTERVAL" default:"1s" min:"50ms" max:"10m" help:"How often the log of deltas is folded into the rollups. Answers are exact in between; a longer log makes them slower."`
@@ -61,11 +64,14 @@ type Step = step.Step
 func Steps() (first, redelivered []Step) { return step.Optimistic(), step.Careful() }
 
 // Validate implements config.Validator.
-func (c Config) Validate() error {
+func (c Config) Validate() (err error) {
 	if c.Pipeline.ClaimIdle <= c.Pipeline.FlushTimeout {
-		return errors.New("CLAIM_MIN_IDLE must be above FLUSH_TIMEOUT, or entries are taken over while they are being written")
+		err = errors.New("CLAIM_MIN_IDLE must be above FLUSH_TIMEOUT, or entries are taken over while they are being written")
 	}
-	return nil
+	if c.Production() && !c.Admin.Source().Given() {
+		err = errors.Join(err, errors.New("ADMIN_KEYS is required when APP_ENV is production, or ADMIN_KEYS_FILE"))
+	}
+	return err
 }
 
 // Run consumes until ctx ends. It returns nil after a clean stop.
@@ -80,6 +86,10 @@ func Run(ctx context.Context, c Config) error {
 			return fmt.Errorf("find a name: %w; set CONSUMER_NAME", err)
 		}
 		c.Pipeline.Name = host
+	}
+	admin, err := access.New("admin", c.Admin.Source(), log)
+	if err != nil {
+		return err
 	}
 
 	// Blocking reads have connections of their own: they would use up the pool that
@@ -107,32 +117,37 @@ func Run(ctx context.Context, c Config) error {
 		return stopped(ctx, err)
 	}
 
+	tracer, stopTraces, err := telemetry.StartTraces(ctx, c.Traces, "consumer", log)
+	if err != nil {
+		return err
+	}
+	defer stopTraces()
 	registry := telemetry.NewRegistry()
+	registry.MustRegister(pgpool.Metrics(map[string]*pgxpool.Pool{"main": pool}), redisclient.Metrics(reading, client))
 
 	p := &pipeline.Pipeline{
 		Config: c.Pipeline, Log: log, Grace: c.ShutdownGrace,
 		Store: &store.Store{Pool: pool, Timeout: c.Pipeline.FlushTimeout, Step: c.Step},
-		Live:  client, Channel: rollup.Channel(c.Stream.Name), Step: c.Step, Uncounted: c.Uncounted,
+		Live:  client, Channel: rollup.Channel(c.Stream.Name), Step: c.Step, Uncounted: c.Uncounted, Tracer: tracer,
 	}
 	for _, key := range event.StreamKeys(c.Stream.Name, c.Stream.Partitions) {
 		p.Groups = append(p.Groups, stream.Group{Reading: reading, Client: client, Key: key, Name: c.Pipeline.Group})
 	}
 	p.Init(registry)
 
-	api := control.NewAPI()
 	operations := control.Control{Pipeline: p, Log: log, Letters: &deadletter.Letters{
 		Pool: pool, Client: client, Streams: event.StreamKeys(c.Stream.Name, c.Stream.Partitions),
 	}}
-	operations.Register(api)
-	api.RegisterHealth(registry,
+	api := operations.API(admin, registry,
 		httpserver.Check{Name: "redis", Ping: func(ctx context.Context) error { return client.Ping(ctx).Err() }},
 		httpserver.Check{Name: "postgres", Ping: pool.Ping})
+	api.Trace(tracer)
 	if c.Pprof {
 		api.RegisterProfiles()
 	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(c.BindHost, strconv.Itoa(c.Port)), API: api, Log: log,
-		Grace: c.ShutdownGrace, Listening: c.Listening,
+		Grace: c.ShutdownGrace, TLS: c.TLS, Listening: c.Listening,
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -155,8 +170,5 @@ func stopped(ctx context.Context, err error) error {
 
 // OpenAPI returns the description of the consumer's control API.
 func OpenAPI() *huma.OpenAPI {
-	api := control.NewAPI()
-	new(control.Control).Register(api)
-	api.RegisterHealth(prometheus.NewRegistry())
-	return api.OpenAPI()
+	return new(control.Control).API(access.Keys{}, prometheus.NewRegistry()).OpenAPI()
 }

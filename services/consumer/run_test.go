@@ -101,7 +101,7 @@ func eventually(t *testing.T, why string, true func() bool) {
 }
 
 // pendingIn returns how many entries of the stream are given out, not acknowledged.
-func pendingIn(t *testing.T, client *redis.Client, box *harness.Sandbox) int64 {
+func pendingIn(t *testing.T, client redis.UniversalClient, box *harness.Sandbox) int64 {
 	t.Helper()
 	p, err := client.XPending(t.Context(), box.StreamName, "weir").Result()
 	require.NoError(t, err)

@@ -39,7 +39,7 @@ func Commands() []process.Subcommand[Config] {
 			stderr := io.Writer(os.Stderr)
 			return generate(ctx, c, args, stdout, stderr, term.IsTerminal(int(os.Stderr.Fd())))
 		},
-	}}
+	}, process.Health(func(c Config) (config.Base, int) { return c.Base, c.Port })}
 }
 
 // job is what generate is asked to do.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"weir/services/shared/redisclient"
 )
 
 // Backlog is what a group has still to do in one stream.
@@ -21,10 +23,24 @@ type Backlog struct {
 	Age     time.Duration // of the oldest event that is not acknowledged, by Redis' clock
 	Length  int64         // entries in the stream, acknowledged ones not yet trimmed included
 	Done    int64         // acknowledged since the group began; 0 when Redis does not know
+	Now     time.Time     // by Redis' clock
 }
 
 // Measure measures the backlog of a group in the stream at key, in two round trips.
 func Measure(ctx context.Context, client redis.UniversalClient, key, group string) (Backlog, error) {
+	// Of a cluster it is the stream's node whose clock tells the age.
+	node, err := redisclient.Node(ctx, client, key)
+	if err != nil {
+		return Backlog{}, err
+	}
+	b, err := measure(ctx, node, key, group)
+	if err != nil {
+		redisclient.Moved(ctx, client)
+	}
+	return b, err
+}
+
+func measure(ctx context.Context, client redis.UniversalClient, key, group string) (Backlog, error) {
 	var now *redis.TimeCmd
 	var length *redis.IntCmd
 	var groups *redis.XInfoGroupsCmd
@@ -33,15 +49,15 @@ func Measure(ctx context.Context, client redis.UniversalClient, key, group strin
 		now, length, groups = p.Time(ctx), p.XLen(ctx, key), p.XInfoGroups(ctx, key)
 		return nil
 	})
-	if err := groups.Err(); err != nil && strings.Contains(err.Error(), "no such key") {
-		return Backlog{}, nil
+	if err := groups.Err(); err != nil && strings.Contains(err.Error(), "no such key") && now.Err() == nil {
+		return Backlog{Now: now.Val()}, nil
 	}
 	for _, err := range []error{now.Err(), length.Err(), groups.Err()} {
 		if err != nil {
 			return Backlog{}, fmt.Errorf("measure backlog: %w", err)
 		}
 	}
-	b := Backlog{Events: length.Val(), Length: length.Val()}
+	b := Backlog{Events: length.Val(), Length: length.Val(), Now: now.Val()}
 	oldest, from := "", "-"
 	for _, info := range groups.Val() {
 		if info.Name != group {

@@ -23,6 +23,9 @@ const Version = "1.0.0"
 type API struct {
 	huma.API
 	Mux *http.ServeMux
+
+	seconds *prometheus.HistogramVec // of operations; RegisterHealth shows it
+	tracing *tracing
 }
 
 // NewAPI makes an API that serves /openapi.json, /openapi.yaml and /docs, whose
@@ -33,12 +36,15 @@ func NewAPI(title, description string) API {
 	c := huma.DefaultConfig(title, Version)
 	c.Info.Description = description
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	c.Servers = []*huma.Server{{URL: "/", Description: "Where this document comes from"}}
 	c.DocsPath = "" // Huma's own page loads its scripts from the internet
 	c.RejectUnknownQueryParameters = true
 	c.CreateHooks = nil // no $schema member in every answer
 	mux.Handle("/docs/", v5emb.New(title, "/openapi.json", "/docs/"))
 	mux.Handle("/docs", http.RedirectHandler("/docs/", http.StatusMovedPermanently))
-	return API{humago.New(mux, c), mux}
+	api := API{humago.New(mux, c), mux, newDurations(), &tracing{}}
+	api.UseMiddleware(api.tracing.operation, measure(api.seconds))
+	return api
 }
 
 // Config lets Huma find the settings behind the embedding; without it operations
@@ -81,7 +87,7 @@ type healthOutput struct {
 func (a API) RegisterHealth(registry *prometheus.Registry, checks ...Check) {
 	huma.Register(a.API, huma.Operation{
 		OperationID: "get-health", Method: http.MethodGet, Path: "/healthz", Tags: []string{"Health"},
-		Summary: "Is the process alive?",
+		Summary: "Is the process alive?", Description: "200 whenever the process answers at all; it asks no server that it depends on.",
 	}, func(context.Context, *struct{}) (*healthOutput, error) {
 		out := &healthOutput{}
 		out.Body.Status = "alive"
@@ -100,6 +106,7 @@ func (a API) RegisterHealth(registry *prometheus.Registry, checks ...Check) {
 		}
 		return &readyOutput{status, r}, nil
 	})
+	registry.MustRegister(a.seconds)
 	a.Mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 }
 
@@ -114,7 +121,8 @@ func (a API) RegisterProfiles() {
 
 func readinessContent(a API) map[string]*huma.MediaType {
 	schema := huma.SchemaFromType(a.OpenAPI().Components.Schemas, typeOf[Readiness]())
-	return map[string]*huma.MediaType{"application/json": {Schema: schema}}
+	return map[string]*huma.MediaType{"application/json": {Schema: schema,
+		Example: Readiness{"not ready", []ServerState{{"redis", "down"}, {"postgres", "up"}}}}}
 }
 
 func ready(ctx context.Context, checks []Check) Readiness {

@@ -27,19 +27,26 @@ var hideInternals = sync.OnceFunc(func() {
 			c.err = errs[0]
 		}
 		if status == http.StatusInternalServerError {
-			msg = "An internal error occurred; the service's log has the details."
+			msg = internalError
 		}
 		return huma.NewError(status, msg)
 	}
 })
 
+// internalError is all that an answer tells of an unexpected error.
+const internalError = "An internal error occurred; the service's log has the details."
+
 type causeKey struct{}
 
-// cause carries a handler's unexpected error to the log.
-type cause struct{ err error }
+// cause carries a handler's unexpected error to the log, and the context that it happened
+// in.
+type cause struct {
+	err    error
+	within context.Context
+}
 
 func withCause(ctx context.Context) (context.Context, *cause) {
-	c := &cause{}
+	c := &cause{within: ctx}
 	return context.WithValue(ctx, causeKey{}, c), c
 }
 

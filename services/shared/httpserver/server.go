@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"weir/services/shared/config"
 )
 
 // Server serves an API until it is told to stop.
@@ -17,6 +19,7 @@ type Server struct {
 	API   API
 	Log   *slog.Logger
 	Grace time.Duration // how long requests under way may take after the end
+	TLS   config.TLS    // HTTPS, if enabled
 
 	// Guard, if set, stands before the API's handler.
 	Guard func(http.Handler) http.Handler
@@ -51,6 +54,11 @@ func (s *Server) Run(ctx context.Context) error {
 		// Requests outlive ctx: they are given Grace to finish.
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
+	if s.TLS.Enabled() {
+		if server.TLSConfig, err = tlsConfig(s.TLS, s.Log); err != nil {
+			return errors.Join(err, ln.Close())
+		}
+	}
 	s.Log.Info("Listening.", "address", ln.Addr().String())
 	if s.Listening != nil {
 		s.Listening(ln.Addr().String())
@@ -58,7 +66,11 @@ func (s *Server) Run(ctx context.Context) error {
 
 	stopped := make(chan struct{})
 	go func() {
-		err = server.Serve(ln)
+		if s.TLS.Enabled() {
+			err = server.ServeTLS(ln, "", "")
+		} else {
+			err = server.Serve(ln)
+		}
 		close(stopped)
 	}()
 	select {
@@ -86,11 +98,11 @@ func (s *Server) logged(next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler { //nolint:errorlint // a panic value, never wrapped
 					panic(p)
 				}
-				s.Log.Error("Request panicked.", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				WriteProblem(w, http.StatusInternalServerError, "An internal error occurred; the service's log has the details.")
+				s.Log.ErrorContext(cause.within, "Request panicked.", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				WriteProblem(w, http.StatusInternalServerError, internalError)
 			}
 			if cause.err != nil && !errors.Is(cause.err, context.Canceled) {
-				s.Log.Error("Request failed.", "method", r.Method, "path", r.URL.Path, "error", cause.err)
+				s.Log.ErrorContext(cause.within, "Request failed.", "method", r.Method, "path", r.URL.Path, "error", cause.err)
 			}
 		}()
 		next.ServeHTTP(w, r.WithContext(ctx))

@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
+	"weir/services/shared/build"
 	"weir/services/shared/config"
 )
 
@@ -40,7 +40,7 @@ func Main[C any](name string, run func(context.Context, C) error, subs ...Subcom
 		arg := os.Args[1]
 		switch arg {
 		case "--version", "-version", "version":
-			fmt.Println(name, Version())
+			fmt.Println(name, build.Read())
 			return ok
 		case "--help", "-help", "-h", "help":
 			usage[C](os.Stdout, name, subs)
@@ -93,29 +93,4 @@ func usage[C any](w io.Writer, name string, subs []Subcommand[C]) {
 		}
 		fmt.Fprintf(w, "  %-30s %s (%s)\n", s.Name, s.Help, note)
 	}
-}
-
-// Version describes the build: the module's version, the commit and its date.
-func Version() string {
-	info, found := debug.ReadBuildInfo()
-	if !found {
-		return "unknown"
-	}
-	version, revision, when, dirty := info.Main.Version, "", "", ""
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value
-		case "vcs.time":
-			when = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				dirty = " modified"
-			}
-		}
-	}
-	if revision == "" {
-		return version
-	}
-	return fmt.Sprintf("%s (%.12s %s%s)", version, revision, when, dirty)
 }

@@ -28,12 +28,29 @@ const (
 
 	// Dimensions is how many there are.
 	Dimensions = int(Source) + 1
+
+	// Sessions is under which the sets of sessions are kept beside those of users, by type
+	// alone and so under All's keys. Its number leaves room for dimensions to come.
+	Sessions Dimension = 100
+
+	// Folds grows with each fold into a bucket, under key 0 of the counts: what was
+	// read of the bucket is still right while it is the same, and while the table
+	// rebuilds is.
+	Folds Dimension = 101
 )
 
 var names = [Dimensions]string{"all", "path", "referrer", "country", "device", "browser", "os", "source"}
 
 // String returns the dimension's name, which is the event field's name.
-func (d Dimension) String() string { return names[d] }
+func (d Dimension) String() string {
+	switch d {
+	case Sessions:
+		return "sessions"
+	case Folds:
+		return "folds"
+	}
+	return names[d]
+}
 
 // ParseDimension reads a name that String gives; it reports false for others.
 func ParseDimension(name string) (Dimension, bool) {
@@ -88,17 +105,25 @@ type Batch struct {
 	// snapshot of the database knows by it whether the snapshot has the batch.
 	XID    uint64
 	Deltas []Delta
+	// Sample is some of the batch's events, as JSON, of which the live feed shows
+	// some. It is small whatever the batch is, and may be empty.
+	Sample []json.RawMessage
 }
 
 // Channel is the Redis Pub/Sub channel of a stream's batches.
 func Channel(stream string) string { return stream + ":live" }
 
+// Flushed is the Redis key beside a channel under which consumers leave when a batch was
+// last committed, in Unix milliseconds: who was not listening then finds it there.
+func Flushed(channel string) string { return channel + ":flushed" }
+
 // AppendJSON appends the message in its wire form, a compact one: at full speed a
 // batch has thousands of deltas.
 //
-//	{"xid":17,"deltas":[[29539440,0,"page_view","",12,0], ...]}
+//	{"xid":17,"deltas":[[29539440,0,"page_view","",12,0], ...],"sample":[{"id":...}, ...]}
 //
-// Each delta is minute, dimension, type, value, events, sum in millionths.
+// Each delta is minute, dimension, type, value, events, sum in millionths. Without a
+// sample there is no such member.
 func (b *Batch) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"xid":`...)
 	dst = strconv.AppendUint(dst, b.XID, 10)
@@ -122,19 +147,28 @@ func (b *Batch) AppendJSON(dst []byte) []byte {
 		dst = strconv.AppendInt(dst, d.Value, 10)
 		dst = append(dst, ']')
 	}
-	return append(dst, "]}"...)
+	dst = append(dst, ']')
+	for i, e := range b.Sample {
+		dst = append(dst, [2]string{`,"sample":[`, ","}[min(i, 1)]...)
+		dst = append(dst, e...)
+	}
+	if len(b.Sample) > 0 {
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
 }
 
 // UnmarshalJSON reads the wire form.
 func (b *Batch) UnmarshalJSON(data []byte) error {
 	var wire struct {
-		XID    uint64      `json:"xid"`
-		Deltas []wireDelta `json:"deltas"`
+		XID    uint64            `json:"xid"`
+		Deltas []wireDelta       `json:"deltas"`
+		Sample []json.RawMessage `json:"sample"`
 	}
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return fmt.Errorf("read live batch: %w", err)
 	}
-	b.XID, b.Deltas = wire.XID, make([]Delta, len(wire.Deltas))
+	b.XID, b.Deltas, b.Sample = wire.XID, make([]Delta, len(wire.Deltas)), wire.Sample
 	for i, d := range wire.Deltas {
 		b.Deltas[i] = Delta(d)
 	}

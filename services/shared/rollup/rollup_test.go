@@ -18,6 +18,10 @@ func TestBatchSurvivesTheWire(t *testing.T) {
 	var got rollup.Batch
 	require.NoError(t, json.Unmarshal(want.AppendJSON(nil), &got))
 	require.Equal(t, want, got)
+
+	want.Sample = []json.RawMessage{json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":[2]}`)}
+	require.NoError(t, json.Unmarshal(want.AppendJSON(nil), &got))
+	require.Equal(t, want, got)
 }
 
 func TestBadBatchesAreRefused(t *testing.T) {

@@ -20,6 +20,12 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
+// Up to Exact members a set counts them; beyond, it estimates with StandardError.
+const (
+	Exact         = few
+	StandardError = 0.0041
+)
+
 const (
 	// few is how many hashes a set keeps as they are: what takes as much room as a sketch.
 	few = 1 << 14
@@ -38,7 +44,8 @@ func Hash(actor string) uint32 { return uint32(xxhash.Sum64String(actor) >> 32) 
 
 // Set is a set of users. The zero value is empty.
 type Set struct {
-	hashes []uint32 // with doubles until tidied; nil once there is a sketch
+	hashes []uint32 // nil once there is a sketch
+	sorted int      // how many of them are in ascending order, each once; those after are as they came
 	sketch *hyperloglog.Sketch
 }
 
@@ -48,7 +55,11 @@ func (s *Set) Add(hash uint32) {
 		s.sketch.InsertHash(stretch(hash))
 		return
 	}
-	if s.hashes = append(s.hashes, hash); len(s.hashes) >= 4*few {
+	n := len(s.hashes)
+	if s.sorted == n && (n == 0 || s.hashes[n-1] < hash) {
+		s.sorted++
+	}
+	if s.hashes = append(s.hashes, hash); n+1 >= 4*few {
 		s.tidy()
 	}
 }
@@ -73,10 +84,41 @@ func (s *Set) Merge(encoded []byte) error {
 	if len(encoded)%4 != 1 {
 		return ErrEncoding
 	}
-	for list := encoded[1:]; len(list) > 0; list = list[4:] {
+	list := encoded[1:]
+	mine := s.hashes
+	larger := s.sketch == nil && len(list)/4 > len(mine)
+	if larger {
+		// Encoded lists are in order, which is kept when the larger one comes first.
+		s.hashes, s.sorted = make([]uint32, 0, len(list)/4+len(mine)), 0
+	}
+	for ; len(list) > 0; list = list[4:] {
 		s.Add(binary.BigEndian.Uint32(list))
 	}
+	if larger {
+		s.addAll(mine)
+	}
 	return nil
+}
+
+// Union adds the users of another set.
+func (s *Set) Union(o *Set) error {
+	if o.sketch != nil {
+		s.become()
+		return s.sketch.Merge(o.sketch)
+	}
+	add := o.hashes
+	if s.sketch == nil && len(add) > len(s.hashes) { // the larger one first, as above
+		add = s.hashes
+		s.hashes, s.sorted = append(make([]uint32, 0, len(o.hashes)+len(add)), o.hashes...), o.sorted
+	}
+	s.addAll(add)
+	return nil
+}
+
+func (s *Set) addAll(hashes []uint32) {
+	for _, h := range hashes {
+		s.Add(h)
+	}
 }
 
 // Count returns how many users are in the set; see the package for how exactly.
@@ -85,6 +127,14 @@ func (s *Set) Count() int64 {
 		return int64(s.sketch.Estimate())
 	}
 	return int64(len(s.hashes))
+}
+
+// Size returns about how many bytes of memory the set takes.
+func (s *Set) Size() int {
+	if s.sketch != nil {
+		return 1 << 16
+	}
+	return 4 * cap(s.hashes)
 }
 
 // AppendBinary appends the encoded set: a byte 1 and the hashes in ascending order,
@@ -105,10 +155,28 @@ func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
 // follow, in any order.
 func AppendHeader(dst []byte) []byte { return append(dst, listed) }
 
-// tidy removes doubles, and makes a sketch of what is more than few.
+// tidy puts the hashes in order, each once, and makes a sketch of what is more than few.
+// A set that grew a little is large and in order but for its end: that is sorted, and
+// merged with the rest.
 func (s *Set) tidy() {
-	slices.Sort(s.hashes)
-	if s.hashes = slices.Compact(s.hashes); len(s.hashes) > few {
+	if s.sorted < len(s.hashes) {
+		base, end := s.hashes[:s.sorted], s.hashes[s.sorted:]
+		slices.Sort(end)
+		merged := make([]uint32, 0, len(s.hashes))
+		for i := 0; len(end) > 0; end = end[1:] {
+			for i < len(base) && base[i] < end[0] {
+				i++
+			}
+			merged = append(merged, base[:i]...)
+			base, i = base[i:], 0
+			if (len(base) == 0 || base[0] != end[0]) && (len(merged) == 0 || merged[len(merged)-1] != end[0]) {
+				merged = append(merged, end[0])
+			}
+		}
+		s.hashes = append(merged, base...)
+		s.sorted = len(s.hashes)
+	}
+	if len(s.hashes) > few {
 		s.become()
 	}
 }
@@ -122,7 +190,7 @@ func (s *Set) become() {
 	for _, h := range s.hashes {
 		s.sketch.InsertHash(stretch(h))
 	}
-	s.hashes = nil
+	s.hashes, s.sorted = nil, 0
 }
 
 // stretch makes the 64 bits that a sketch wants. It looks at the first 16 for a

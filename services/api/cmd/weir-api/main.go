@@ -9,4 +9,4 @@ import (
 	"weir/services/shared/process"
 )
 
-func main() { os.Exit(process.Main("weir-api", api.Run)) }
+func main() { os.Exit(process.Main("weir-api", api.Run, api.Commands()...)) }

@@ -2,74 +2,73 @@
 package access
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"log/slog"
 	"net/http"
-	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"weir/services/shared/access"
 	"weir/services/shared/httpserver"
 )
 
-// Scheme is the name of the keys in the OpenAPI document.
-const Scheme = "readKey"
-
-// refusal says what to do, and not which part was wrong.
-const refusal = "This needs a read key: send the header Authorization: Bearer <key>."
+// The names of keys and tickets in the OpenAPI document.
+const (
+	Scheme       = "readKey"
+	TicketScheme = "liveTicket"
+)
 
 // Keys are the read keys. With none everybody may read, which configuration allows
 // in development only.
-type Keys struct{ sums [][sha256.Size]byte }
-
-// New makes the set of keys.
-func New(keys []string) Keys {
-	var k Keys
-	for _, key := range keys {
-		k.sums = append(k.sums, sha256.Sum256([]byte(key)))
-	}
-	return k
+type Keys struct {
+	access.Keys
+	tickets *Tickets // in the place of keys, for Handler
 }
 
-// Allow reports whether an Authorization header carries one of the keys. The time
-// that it takes tells nothing about them: digests are compared, and all of them.
-func (k Keys) Allow(authorization string) bool {
-	if len(k.sums) == 0 {
-		return true
-	}
-	scheme, key, _ := strings.Cut(authorization, " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
-	found := 0
-	for i := range k.sums {
-		found |= subtle.ConstantTimeCompare(sum[:], k.sums[i][:])
-	}
-	return found == 1 && strings.EqualFold(scheme, "bearer")
+// Source is where the keys come from.
+type Source = access.Source
+
+// New makes the set of keys. The error names the setting that is wrong.
+func New(source Source, tickets *Tickets, log *slog.Logger) (Keys, error) {
+	keys, err := access.New("read", source, log)
+	return Keys{keys, tickets}, err
 }
 
-// Operations is a middleware that refuses whoever has no key, on the operations
-// that declare Scheme as their security.
-func (k Keys) Operations(api huma.API) func(huma.Context, func(huma.Context)) {
-	return func(ctx huma.Context, next func(huma.Context)) {
-		if len(ctx.Operation().Security) == 0 || k.Allow(ctx.Header("Authorization")) {
-			next(ctx)
-			return
-		}
-		ctx.SetHeader("WWW-Authenticate", "Bearer")
-		_ = huma.WriteErr(api, ctx, http.StatusUnauthorized, refusal)
-	}
-}
+// Good reports whether who was let in still may be: the key was not withdrawn since.
+type Good func() bool
 
-// Handler wraps a handler that is not an operation in the same way.
-func (k Keys) Handler(next http.Handler) http.Handler {
+// Handler lets whoever has a key or, in the query, a ticket, reach a handler that is not an
+// operation. What goes on for long asks Good now and then.
+func (k Keys) Handler(next func(http.ResponseWriter, *http.Request, Good)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if k.Allow(r.Header.Get("Authorization")) {
-			next.ServeHTTP(w, r)
-			return
+		var pass access.Pass
+		if ticket := r.URL.Query().Get("ticket"); ticket != "" {
+			var known bool
+			var err error
+			if pass, known, err = k.tickets.spend(r.Context(), ticket); err != nil {
+				w.Header().Set("Retry-After", "2")
+				httpserver.WriteProblem(w, http.StatusServiceUnavailable, "Tickets cannot be looked up just now; try again after the seconds in Retry-After.")
+				return
+			}
+			if !known || !k.Good(pass) {
+				httpserver.WriteProblem(w, http.StatusForbidden, "The ticket is not known, was used, or is older than 30 seconds; POST /v1/live/tickets gives another.")
+				return
+			}
+		} else {
+			var status int
+			if pass, status = k.Admit(r.Header.Get("Authorization")); status != 0 {
+				if status == http.StatusUnauthorized {
+					w.Header().Set("WWW-Authenticate", "Bearer")
+				}
+				httpserver.WriteProblem(w, status, k.Refusal(status))
+				return
+			}
 		}
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		httpserver.WriteProblem(w, http.StatusUnauthorized, refusal)
+		next(w, r, func() bool { return k.Good(pass) })
 	})
 }
 
 // Required is what an operation that needs a key declares.
 func Required() []map[string][]string { return []map[string][]string{{Scheme: {}}} }
+
+// RequiredOrTicket is what the live feed declares.
+func RequiredOrTicket() []map[string][]string {
+	return append(Required(), map[string][]string{TicketScheme: {}})
+}

@@ -1,4 +1,5 @@
-// Package explorer shows the stored events themselves: page by page, and one by id.
+// Package explorer shows the stored events themselves: page by page, one by id, and all
+// of a range as a file.
 package explorer
 
 import (
@@ -10,21 +11,30 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/access"
+	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
 	"weir/services/shared/event"
 )
 
 type listInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Most items of a page"`
-	Type   string `query:"type" pattern:"^[a-z][a-z0-9_.]{0,63}$" doc:"Only events of this type" example:"purchase"`
-	Source string `query:"source" pattern:"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$" doc:"Only events from this source" example:"web"`
-	Cursor string `query:"cursor" maxLength:"64" doc:"The next_cursor of the page before; without it, the newest events"`
+	Limit int       `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Most items of a page"`
+	From  time.Time `query:"from" doc:"Only events of this time or later (RFC 3339)" example:"2026-01-01T00:00:00Z"`
+	To    time.Time `query:"to" doc:"Only events before this time (RFC 3339)" example:"2026-01-02T00:00:00Z"`
+	filter.Input
+	Cursor string `query:"cursor" maxLength:"64" doc:"The next_cursor of the page before, which had the same filter, type and source; without it, the newest events"`
 }
 
 // EventPage is one page of events.
 type EventPage struct {
-	Items      []Event `json:"items" nullable:"false" doc:"Newest first"`
-	NextCursor string  `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page"`
+	Meta       PageMeta `json:"meta"`
+	Items      []Event  `json:"items" nullable:"false" doc:"Newest first"`
+	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page" example:"AQAGRwvHxYAAAZOlsHweTkydKj9bjG1-Hw"`
+}
+
+// PageMeta says what a page is about.
+type PageMeta struct {
+	AsOf      time.Time  `json:"as_of" doc:"Every event stored before this instant was looked at" example:"2026-01-02T00:00:00.123456Z"`
+	ScannedTo *time.Time `json:"scanned_to,omitempty" doc:"There only when so few events pass the filter that the page ended before it was full: all events back to this time were looked at. next_cursor goes on from there" example:"2026-01-01T10:00:00Z"`
 }
 
 type listOutput struct{ Body EventPage }
@@ -35,37 +45,43 @@ type itemInput struct {
 
 type itemOutput struct{ Body Event }
 
-// Register adds the operations below /v1/events.
+// Register adds the operations below /v1/events, and /v1/export.
 func Register(api huma.API, r *query.Reader) {
+	registerExport(api, r)
 	huma.Register(api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"},
 		Summary: "Stored events, newest first",
 		Description: "Events by descending time, those of the same time by descending id. Following next_cursor gives every event " +
-			"that was stored when the first page was read exactly once, also while others arrive.",
+			"that was stored when the first page was read exactly once, also while others arrive. " +
+			"A page is the next limit events, but ends after about half a million that the filter did not take: then it may hold fewer, even none, " +
+			"meta.scanned_to says how far it came, and next_cursor goes on from there. from and to may be changed on the way, the filter may not.",
 		Security: access.Required(), Errors: query.Errors,
 	}, func(ctx context.Context, in *listInput) (*listOutput, error) {
-		// Past the newest that an event may be; on a whole minute, as there is nothing of
-		// that minute to look at.
-		after := position{time: time.Now().UTC().Add(event.MaxFuture + time.Hour).Truncate(time.Minute)}
-		if in.Cursor != "" {
-			var err error
-			if after, err = parseCursor(in.Cursor); err != nil {
-				return nil, query.Invalid("cursor", err.Error(), in.Cursor)
-			}
-		}
 		// One more than shown tells whether there is a page after this one.
-		p := page{limit: in.Limit + 1, after: after, filter: filter{in.Type, in.Source}}
-		_, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			p.tx = tx
-			return p.read(ctx)
-		})
+		p, err := newPage(in.Input, in.From, in.To, in.Limit+1)
 		if err != nil {
 			return nil, err
 		}
-		out := &listOutput{EventPage{Items: append([]Event{}, p.items...)}} // [], not null
-		if len(p.items) > in.Limit {
+		filter := sum(in.Input)
+		if in.Cursor != "" {
+			at, err := parseCursor(in.Cursor, filter)
+			if err != nil {
+				return nil, query.Invalid("cursor", err.Error(), in.Cursor)
+			}
+			p.startAfter(at)
+		}
+		asOf, err := p.ask(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		out := &listOutput{EventPage{Meta: PageMeta{AsOf: asOf}, Items: append([]Event{}, p.items...)}} // [], not null
+		switch {
+		case len(p.items) > in.Limit:
 			out.Body.Items = p.items[:in.Limit]
-			out.Body.NextCursor = p.items[in.Limit-1].position().cursor()
+			out.Body.NextCursor = p.items[in.Limit-1].position().cursor(filter)
+		case p.spent():
+			out.Body.Meta.ScannedTo = &p.passed
+			out.Body.NextCursor = position{time: p.passed}.cursor(filter)
 		}
 		return out, nil
 	})

@@ -16,15 +16,15 @@ type Event struct {
 	Type        string    `json:"type" example:"page_view"`
 	Time        time.Time `json:"time" example:"2026-01-02T15:04:05.123Z"`
 	Source      string    `json:"source" example:"web"`
-	UserID      string    `json:"user_id,omitempty"`
+	UserID      string    `json:"user_id,omitempty" example:"u-17"`
 	AnonymousID string    `json:"anonymous_id,omitempty" example:"a-81723"`
-	SessionID   string    `json:"session_id,omitempty"`
+	SessionID   string    `json:"session_id,omitempty" example:"s-52"`
 	Path        string    `json:"path,omitempty" example:"/pricing"`
-	Referrer    string    `json:"referrer,omitempty"`
+	Referrer    string    `json:"referrer,omitempty" example:"https://www.example.com/"`
 	Country     string    `json:"country,omitempty" example:"DE"`
 	Device      string    `json:"device,omitempty" example:"mobile"`
-	Browser     string    `json:"browser,omitempty"`
-	OS          string    `json:"os,omitempty"`
+	Browser     string    `json:"browser,omitempty" example:"Firefox"`
+	OS          string    `json:"os,omitempty" example:"Android"`
 	Value       number    `json:"value,omitempty"`
 	Currency    string    `json:"currency,omitempty" example:"EUR"`
 	Properties  object    `json:"properties,omitempty"`

@@ -2,48 +2,111 @@ package explorer
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"weir/services/api/internal/filter"
+	"weir/services/api/internal/query"
+	"weir/services/shared/event"
 	"weir/services/shared/rollup"
 )
 
-// filter narrows the events; "" takes all.
-type filter struct{ Type, Source string }
+const (
+	// crowded is how many times more events than needed one statement looks through
+	// at first: a minute of a busy site is a million rows to sort for the first fifty.
+	crowded = 8
+
+	// maxReach is how many it looks through at most, when few of them are wanted: 17 ms
+	// by a plain column, 90 ms by two properties (BenchmarkRawRows).
+	maxReach = 100_000
+
+	// maxScanned is how many events one page looks through at most when a filter has to
+	// be tried on each, five times as long. A page that stops there is not full, and says
+	// how far it came.
+	maxScanned = 500_000
+)
 
 // page reads up to limit events that come after a position.
 //
 // Raw rows have no index that gives them in order, as no writer should pay for one:
 // a block range index finds the rows of a stretch of time, and these are sorted. So
 // the stretches must be small, and few of them empty. The rollups, which equal the
-// rows in the same snapshot, say which minutes hold the events that are wanted:
+// rows in the same snapshot, say which minutes hold events of the type and source that
+// are wanted, and how many:
 //
-//  1. the rest of the position's own minute;
-//  2. the minutes before it that hold events, from the rollups, looking further
-//     back each time until they hold enough or the oldest chunk is passed;
-//  3. those minutes' rows, a run of adjacent minutes at a time.
+//  1. the minutes up to the position's own that hold events, from the rollups, looking
+//     further back each time until they hold enough or the range or the oldest chunk is
+//     passed;
+//  2. those minutes' rows, a run of adjacent minutes at a time.
+//
+// What else a filter asks for only the rows tell. The fewer of them pass, the more are
+// looked through at a time, until there are enough or it was maxScanned.
 type page struct {
 	tx    pgx.Tx
 	limit int
 	after position
-	filter
-	items []Event
+	from  time.Time // the end of the way back, inclusive
+
+	typ, source string      // what the rollups know of the filter; "" takes all
+	where       filter.Expr // the whole filter, these two included
+	exact       bool        // whether they are all of it
+
+	items   []Event
+	reach   int64     // how many events one statement looks through
+	scanned int64     // how many were looked through, by and large
+	passed  time.Time // everything from here on was looked through
+}
+
+// newPage makes a page of the newest events in [from, to); zero times are no bounds.
+// The error is the answer for the client.
+func newPage(in filter.Input, from, to time.Time, limit int) (p page, err error) {
+	where, err := in.Expr()
+	if err != nil {
+		return p, err
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return p, query.Invalid("from", "must be before to", from.Format(time.RFC3339Nano))
+	}
+	p = page{limit: limit, from: from, typ: in.Type, source: in.Source, where: where, exact: in.Filter == ""}
+	// Past the newest that an event may be; on a whole minute, as there is nothing of
+	// that minute to look at.
+	p.after.time = time.Now().UTC().Add(event.MaxFuture + time.Hour).Truncate(time.Minute)
+	if !to.IsZero() {
+		p.startAfter(position{time: to})
+	}
+	return p, nil
+}
+
+// startAfter skips the events up to a position, and that at it.
+func (p *page) startAfter(at position) {
+	if at.time.Before(p.after.time) {
+		p.after = at
+	}
+}
+
+// ask reads the page in one snapshot. The error is the answer for the client.
+func (p *page) ask(ctx context.Context, r *query.Reader) (asOf time.Time, err error) {
+	return r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		p.tx = tx
+		return p.read(ctx)
+	})
 }
 
 func (p *page) read(ctx context.Context) error {
-	own := p.after.time.Truncate(time.Minute)
-	if err := p.busy(ctx, run{own, p.after.time.Add(time.Microsecond), 0}); err != nil || p.full() {
-		return err
-	}
+	p.reach = crowded * int64(p.limit)
 	oldest, err := p.oldest(ctx)
 	if err != nil || oldest == nil {
 		return err
 	}
+	if p.from.Before(*oldest) {
+		p.from = *oldest
+	}
 	// An hour before now holds a page of most sites; eight times that, seven times
 	// over, is more than two centuries.
-	back := time.Hour + max(0, time.Until(own))
-	for end := own; !p.full() && end.After(*oldest); back *= 8 {
+	end := p.after.time.Truncate(time.Minute).Add(time.Minute)
+	for back := time.Hour + max(0, time.Until(end)); !p.done() && end.After(p.from); {
 		start := end.Add(-back)
 		runs, err := p.runs(ctx, start, end)
 		if err != nil {
@@ -54,7 +117,11 @@ func (p *page) read(ctx context.Context) error {
 				return err
 			}
 		}
-		end = start
+		if n := len(runs); n > 0 && !p.done() {
+			end = runs[n-1].start // there may be more in the stretch, had more been asked for
+			continue
+		}
+		end, back = start, back*8
 	}
 	return nil
 }
@@ -62,51 +129,56 @@ func (p *page) read(ctx context.Context) error {
 func (p *page) full() bool { return len(p.items) >= p.limit }
 func (p *page) need() int  { return p.limit - len(p.items) }
 
-// run is a stretch of whole minutes. events is how many of those wanted it holds, 0
-// when that is not known.
+// spent reports whether the page has to end without being full.
+func (p *page) spent() bool { return !p.exact && p.scanned >= maxScanned && !p.full() }
+func (p *page) done() bool  { return p.full() || p.spent() }
+
+// run is a stretch of whole minutes, and how many events of the type and source it holds.
 type run struct {
 	start, end time.Time
 	events     int64
 }
 
-// crowded is how many times more events than needed a minute holds for it to be
-// worth reading in slices.
-const crowded = 8
-
 // busy reads a run newest first, in slices when it may hold many more events than
-// are needed: a minute of a busy site is a million rows to sort for the first fifty.
+// one statement should look through.
 func (p *page) busy(ctx context.Context, r run) error {
-	slice := r.end.Sub(r.start)
-	switch {
-	case r.events == 0:
-		slice = 250 * time.Millisecond // 5,000 rows at 20,000 a second
-	case r.events > crowded*int64(p.need()):
-		slice = max(time.Duration(float64(slice)*2*float64(p.need())/float64(r.events)), time.Millisecond)
+	end := r.end
+	if next := p.after.time.Add(time.Microsecond); next.Before(end) {
+		end = next
 	}
-	for end := r.end; !p.full() && end.After(r.start); slice *= 8 {
-		start := end.Add(-slice)
+	each := float64(r.end.Sub(r.start)) / float64(r.events) // time from one event to the next
+	for !p.done() && end.After(r.start) {
+		start := end.Add(-max(time.Duration(each*float64(p.reach)), time.Millisecond))
 		if start.Before(r.start) {
 			start = r.start
 		}
 		if err := p.rows(ctx, start, end); err != nil {
 			return err
 		}
-		end = start
+		p.scanned += int64(float64(end.Sub(start)) / each)
+		p.passed, end = start, start
+		p.reach = min(p.reach*4, max(maxReach, p.reach))
 	}
 	return nil
 }
 
-const rowsSQL = `
+func (p *page) rows(ctx context.Context, start, end time.Time) error {
+	if start.Before(p.from) {
+		start = p.from
+	}
+	args := []any{start, end, p.after.time, [16]byte(p.after.id), p.need()}
+	sql := `
 SELECT ` + columns + `
 FROM events
 WHERE time >= $1 AND time < $2
   AND (time, id) < ($3, $4)
-  AND ($5 = '' OR type = $5) AND ($6 = '' OR source = $6)
+  AND ` + p.where.SQL(func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}) + `
 ORDER BY time DESC, id DESC
-LIMIT $7`
-
-func (p *page) rows(ctx context.Context, start, end time.Time) error {
-	rows, err := p.tx.Query(ctx, rowsSQL, start, end, p.after.time, [16]byte(p.after.id), p.Type, p.Source, p.need())
+LIMIT $5`
+	rows, err := p.tx.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -129,14 +201,15 @@ FROM (
 WHERE newer < $6
 ORDER BY bucket DESC`
 
-// runs lists the minutes in the stretch that hold events, adjacent ones joined
-// unless they are crowded, newest first, as far as the page needs them.
+// runs lists the minutes in the stretch that hold events, adjacent ones joined unless
+// one statement should not look through both, newest first, as far as the page may need
+// them.
 func (p *page) runs(ctx context.Context, start, end time.Time) (list []run, err error) {
 	dimension := rollup.All // its value is "", as is a source that is not asked for
-	if p.Source != "" {
+	if p.source != "" {
 		dimension = rollup.Source
 	}
-	rows, err := p.tx.Query(ctx, minutesSQL, start, end, int16(dimension), p.Type, p.Source, p.need())
+	rows, err := p.tx.Query(ctx, minutesSQL, start, end, int16(dimension), p.typ, p.source, max(int64(p.need()), p.reach))
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +217,7 @@ func (p *page) runs(ctx context.Context, start, end time.Time) (list []run, err 
 	var events int64
 	_, err = pgx.ForEachRow(rows, []any{&minute, &events}, func() error {
 		n := len(list)
-		if n > 0 && list[n-1].start.Equal(minute.Add(time.Minute)) && events <= crowded*int64(p.need()) {
+		if n > 0 && list[n-1].start.Equal(minute.Add(time.Minute)) && list[n-1].events+events <= p.reach {
 			list[n-1].start, list[n-1].events = minute, list[n-1].events+events
 		} else {
 			list = append(list, run{minute, minute.Add(time.Minute), events})

@@ -1,19 +1,46 @@
 package live
 
 import (
+	"context"
 	"net/http"
+	"net/url"
+	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/coder/websocket"
 
+	"weir/services/api/internal/access"
 	"weir/services/shared/httpserver"
 )
 
-// ServeHTTP makes the request a WebSocket and serves it until either side ends.
-func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resume, fault := parsePlace(r)
+// ServeSocket makes the request a WebSocket and serves it until either side ends.
+func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, good access.Good) {
+	h.serve(w, r, good, func(c *client) (transport, context.Context, error) {
+		s, err := accept(w, r, c, h)
+		// The request's context ends when its connection is taken over.
+		return s, context.Background(), err
+	})
+}
+
+// ServeEvents answers with server-sent events until either side ends.
+func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, good access.Good) {
+	h.serve(w, r, good, func(*client) (transport, context.Context, error) {
+		s, err := newStream(w)
+		return s, r.Context(), err
+	})
+}
+
+// serve makes a client of a request, over the transport that open begins. When open
+// fails it has written the refusal.
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, good access.Good, open func(*client) (transport, context.Context, error)) {
+	if !h.originAllowed(w, r) {
+		httpserver.WriteProblem(w, http.StatusForbidden, "Pages of this origin may not open the live feed; LIVE_ORIGINS lists those that may.")
+		return
+	}
+	wants, resume, fault := parseQuery(r)
 	if fault != "" {
 		httpserver.WriteProblem(w, http.StatusUnprocessableEntity, fault)
 		return
@@ -24,48 +51,92 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		httpserver.WriteProblem(w, http.StatusServiceUnavailable, "This instance has as many live clients as it takes; try again later.")
 		return
 	}
-	// No compression: it would cost 1.2 MB a client.
-	conn, err := websocket.Accept(&refusals{ResponseWriter: w}, r, &websocket.AcceptOptions{
-		OriginPatterns: h.cfg.Origins, CompressionMode: websocket.CompressionDisabled})
-	if err != nil {
-		return // the refusal is written
-	}
 	c := newClient(h.cfg.ClientBuffer)
-	first, err := h.add(c, resume)
+	c.wants, c.good = wants, good
+	t, ctx, err := open(c)
 	if err != nil {
-		_ = conn.Close(websocket.StatusGoingAway, err.Error())
+		return
+	}
+	defer t.free()
+	if !h.add(c, resume) {
+		t.close(websocket.StatusGoingAway, goingAway)
 		return
 	}
 	defer h.remove(c)
-	if c.serve(conn, first) {
+	if c.serve(ctx, t) {
 		h.metrics.slow.Inc()
 	}
 }
 
-var epochForm = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
-
-// parsePlace reads where a client left off. It returns nil when the client did not
-// say, and what is wrong with what it said.
-func parsePlace(r *http.Request) (resume *place, fault string) {
-	q := r.URL.Query()
-	for name := range q {
-		if name != "epoch" && name != "seq" {
-			return nil, "query." + strings.ToValidUTF8(name[:min(len(name), 64)], "") + ": unknown parameter; there are epoch and seq"
+// originAllowed reports whether the page that asks, if it is one, may: those of the
+// service's own host, and of the configured origins. For those it gives leave to read
+// the answer.
+func (h *Hub) originAllowed(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true // no browser's page
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	host, full := strings.ToLower(u.Host), strings.ToLower(u.Scheme+"://"+u.Host)
+	for _, pattern := range h.cfg.Origins {
+		of := host
+		if strings.Contains(pattern, "://") {
+			of = full
+		}
+		if ok, _ := path.Match(strings.ToLower(pattern), of); ok {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+			return true
 		}
 	}
+	return false
+}
+
+// parameters are what a connection may say in its query.
+var parameters = []string{"metrics", "dimensions", "events", "filter", "epoch", "seq", "ticket"}
+
+// parseQuery reads what a client wants and where it left off, or what is wrong with
+// what it says.
+func parseQuery(r *http.Request) (wants Subscription, resume *place, fault string) {
+	q := r.URL.Query()
+	for name := range q {
+		if !slices.Contains(parameters, name) {
+			return wants, nil, "query." + strings.ToValidUTF8(name[:min(len(name), 64)], "") + ": unknown parameter; there are " + strings.Join(parameters, ", ")
+		}
+	}
+	wants, err := parseSubscription(q)
+	if err != nil {
+		return wants, nil, "query." + err.Error()
+	}
+	// EventSource repeats the address that it was given first, with a header that is newer.
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		epoch, seq, _ := strings.Cut(last, ":")
+		if n, err := strconv.ParseUint(seq, 10, 64); err == nil {
+			return wants, &place{epoch, n}, ""
+		}
+		return wants, nil, "header.Last-Event-ID: must be the id of a message, epoch:seq"
+	}
 	epoch, seq := q.Get("epoch"), q.Get("seq")
-	switch {
-	case epoch == "" && seq == "":
-		return nil, ""
-	case !epochForm.MatchString(epoch):
-		return nil, "query.epoch: must be the epoch of a message, and comes with seq"
+	if epoch == "" && seq == "" {
+		return wants, nil, ""
+	}
+	if !epochForm.MatchString(epoch) {
+		return wants, nil, "query.epoch: must be the epoch of a message, and comes with seq"
 	}
 	n, err := strconv.ParseUint(seq, 10, 64)
 	if err != nil {
-		return nil, "query.seq: must be the seq of a message, and comes with epoch"
+		return wants, nil, "query.seq: must be the seq of a message, and comes with epoch"
 	}
-	return &place{epoch, n}, ""
+	return wants, &place{epoch, n}, ""
 }
+
+var epochForm = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
 
 // refusals turns the plain text that the WebSocket package refuses a handshake with
 // into problem documents.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -25,6 +24,7 @@ type Hub struct {
 	signals  chan signal
 	pictures chan picture
 	joins    chan join
+	changes  chan change
 	leaves   chan *client
 	done     chan struct{}  // closed when Run takes no more clients
 	open     atomic.Int64   // connections, counted before they join
@@ -32,7 +32,8 @@ type Hub struct {
 
 	// ---
 
-	clients map[*client]struct{}
+	clients  map[*client]struct{}
+	samplers samplers
 
 	live    bool       // whether the numbers are current
 	epoch   string     // begins with a picture of the database
@@ -40,29 +41,33 @@ type Hub struct {
 	base    visibility // what the epoch's picture has: these batches are not counted again
 	state   window     // as of seq
 	pending window     // counted since, not yet sent
+	values  *values    // of the dimensions; nil while nobody wants any, or before they are loaded
 	ring    ring
 	sent    time.Time // the newest update
+	topped  time.Time // the newest top
 
-	flushing, settling, retrying *time.Timer
-	survey                       *survey
-	surveys                      int
-	background                   sync.WaitGroup
+	flushing, topping, settling, retrying *time.Timer
+	survey                                *survey
+	surveys                               int
+	background                            sync.WaitGroup
 
-	snapshot     []byte // the snapshot message of seq and snapshotFrom, if made
+	snapshot     *packet // the snapshot message of seq and snapshotFrom, if made
 	snapshotFrom int32
-}
-
-// join is a client that asks to take part, and where it left off, if it did.
-type join struct {
-	client *client
-	resume *place
-	first  chan<- [][]byte // what to send before all else
 }
 
 type place struct {
 	epoch string
 	seq   uint64
 }
+
+const goingAway = "the server is shutting down"
+
+// statusForbidden is registered for what would be 403 of HTTP.
+const statusForbidden websocket.StatusCode = 3003
+
+// lookAgain is how often clients are looked at for keys that were withdrawn. 10,000 take
+// the hub a millisecond.
+const lookAgain = time.Second
 
 // Run keeps the numbers until ctx ends; then it closes every client with 1001 (going
 // away) and returns when they have ended.
@@ -73,7 +78,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	close(h.done)
 	stop()
 	for c := range h.clients {
-		c.end(websocket.StatusGoingAway, "the server is shutting down")
+		c.end(websocket.StatusGoingAway, goingAway)
 	}
 	h.serving.Wait()
 	h.background.Wait()
@@ -81,10 +86,11 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 func (h *Hub) loop(ctx context.Context) {
-	heartbeat, reconcile := time.NewTicker(h.cfg.Heartbeat), time.NewTicker(h.cfg.Reconcile)
+	heartbeat, reconcile, look := time.NewTicker(h.cfg.Heartbeat), time.NewTicker(h.cfg.Reconcile), time.NewTicker(lookAgain)
 	defer heartbeat.Stop()
 	defer reconcile.Stop()
-	for _, t := range []**time.Timer{&h.flushing, &h.settling, &h.retrying} {
+	defer look.Stop()
+	for _, t := range []**time.Timer{&h.flushing, &h.topping, &h.settling, &h.retrying} {
 		*t = time.NewTimer(0)
 		(*t).Stop()
 	}
@@ -97,22 +103,25 @@ func (h *Hub) loop(ctx context.Context) {
 		case p := <-h.pictures:
 			h.look(p)
 		case <-h.settling.C:
-			h.compare()
+			h.compare(ctx)
 		case <-h.retrying.C:
-			h.begin(ctx, true)
+			h.begin(ctx, subscribedAgain)
 		case <-reconcile.C:
-			if h.live && h.survey == nil {
-				h.begin(ctx, false)
-			}
+			h.reconcile(ctx)
 		case <-h.flushing.C:
 			h.flush()
+		case <-h.topping.C:
+			h.tellTops()
 		case <-heartbeat.C:
-			h.broadcast(h.heartbeat())
+			h.broadcast(h.heartbeat(), everybody)
+		case <-look.C:
+			h.expel()
 		case j := <-h.joins:
-			h.admit(j)
+			h.admit(ctx, j)
+		case c := <-h.changes:
+			h.resubscribe(ctx, c)
 		case c := <-h.leaves:
-			delete(h.clients, c)
-			h.metrics.clients.Set(float64(len(h.clients)))
+			h.drop(c)
 		}
 	}
 }
@@ -121,26 +130,27 @@ func (h *Hub) loop(ctx context.Context) {
 func (h *Hub) hear(ctx context.Context, s signal) {
 	switch s.event {
 	case subscribed:
-		h.begin(ctx, true)
+		h.begin(ctx, subscribedAgain)
 	case lost:
 		h.abandon()
 		if h.live {
 			h.live = false
 			h.metrics.current.Set(0)
-			h.broadcast(h.stale())
+			h.broadcast(h.stale(), everybody)
 		}
 	case published:
 		if h.survey != nil && !h.survey.keep(s.batch) {
 			h.log.Warn("Live batches came faster than the database could be read, starting over.")
-			adopting := h.survey.adopting
+			reason := h.survey.reason
 			h.abandon()
-			if adopting {
-				h.begin(ctx, true)
+			if reason != comparing {
+				h.begin(ctx, reason)
 			}
 		}
 		if h.live {
 			h.count(s.batch)
 		}
+		h.sample(s.batch.sample)
 	}
 }
 
@@ -154,6 +164,9 @@ func (h *Hub) count(b batch) {
 	h.metrics.batches.WithLabelValues("counted").Inc()
 	waiting := len(h.pending) > 0
 	h.pending.addAll(b.counts)
+	if h.values != nil && h.values.addAll(b.values) {
+		h.topping.Reset(max(0, topInterval-time.Since(h.topped)))
+	}
 	if waiting || len(h.pending) == 0 {
 		return // the timer runs, or there is nothing to tell
 	}
@@ -179,22 +192,25 @@ func (h *Hub) flush() {
 	m := h.message("delta", now)
 	m.Minutes = h.pending.sorted()
 	h.pending, h.sent, h.snapshot = window{}, now, nil
-	data := m.encode()
-	h.ring.push(h.seq, data)
+	p := m.pack()
+	h.ring.push(h.seq, p)
 	h.metrics.messages.Inc()
-	h.broadcast(data)
+	h.broadcast(p, wantsMetrics)
 }
 
 // adopt begins an epoch.
-func (h *Hub) adopt(counts window, commits visibility, reason string) {
+func (h *Hub) adopt(counts window, values *values, commits visibility, reason string) {
 	h.epoch, h.seq, h.base = newEpoch(), 0, commits
-	h.state, h.pending, h.sent, h.snapshot = counts, window{}, time.Now(), nil
+	h.state, h.pending, h.values = counts, window{}, values
+	h.sent, h.snapshot = time.Now(), nil
 	h.state.trim(windowStart(h.sent))
 	h.ring.reset(0)
 	h.live = true
 	h.metrics.current.Set(1)
 	h.metrics.snapshots.WithLabelValues(reason).Inc()
-	h.broadcast(h.snapshotMessage())
+	h.broadcast(h.snapshotMessage(), wantsMetrics)
+	h.broadcast(h.heartbeat(), func(c *client) bool { return !c.wants.Metrics })
+	h.tellTops()
 }
 
 func newEpoch() string {
@@ -203,43 +219,47 @@ func newEpoch() string {
 	return hex.EncodeToString(b[:])
 }
 
-// broadcast never blocks. A client whose buffer is full is let go: it may come back
-// and resume.
-func (h *Hub) broadcast(data []byte) {
+func everybody(*client) bool { return true }
+
+func wantsMetrics(c *client) bool { return c.wants.Metrics }
+
+// broadcast sends a message to those who want it. It never blocks.
+func (h *Hub) broadcast(p *packet, wants func(*client) bool) {
+	b := burst{p}
 	for c := range h.clients {
-		select {
-		case c.messages <- data:
-		default:
-			delete(h.clients, c)
-			h.metrics.slow.Inc()
-			c.end(websocket.StatusTryAgainLater, "too slow: reconnect with the last epoch and seq")
+		if wants(c) {
+			h.send(c, b)
 		}
 	}
-	h.metrics.clients.Set(float64(len(h.clients)))
 }
 
-// admit adds a client and answers with what it has to be told first.
-func (h *Hub) admit(j join) {
-	h.serving.Add(1)
-	h.clients[j.client] = struct{}{}
-	h.metrics.clients.Set(float64(len(h.clients)))
-	j.first <- h.welcome(j.resume)
-}
-
-func (h *Hub) welcome(resume *place) [][]byte {
-	switch {
-	case h.live:
-	case h.epoch == "":
-		return nil // just started: the snapshot, which is on its way, is the first message
+// send never blocks. A client whose buffer is full is let go: it may come back and
+// resume.
+func (h *Hub) send(c *client, b burst) {
+	select {
+	case c.bursts <- b:
 	default:
-		return [][]byte{h.stale()} // the snapshot follows when Redis is back
+		h.metrics.slow.Inc()
+		c.end(websocket.StatusTryAgainLater, "too slow: reconnect with the last epoch and seq")
+		h.drop(c)
 	}
-	if resume != nil && resume.epoch == h.epoch {
-		if missed, ok := h.ring.since(resume.seq); ok {
-			return append(missed, h.heartbeat())
+}
+
+// expel lets go of the clients whose keys were withdrawn.
+func (h *Hub) expel() {
+	for c := range h.clients {
+		if !c.good() {
+			c.end(statusForbidden, "the key was withdrawn")
+			h.drop(c)
 		}
 	}
-	return [][]byte{h.snapshotMessage()}
+}
+
+// drop forgets a client, which may be forgotten already.
+func (h *Hub) drop(c *client) {
+	h.samplers.leave(c)
+	delete(h.clients, c)
+	h.metrics.clients.Set(float64(len(h.clients)))
 }
 
 // message is the frame of what is said about the state as of seq.
@@ -249,49 +269,26 @@ func (h *Hub) message(kind string, now time.Time) Message {
 }
 
 // snapshotMessage is made once for all clients that come between two updates.
-func (h *Hub) snapshotMessage() []byte {
+func (h *Hub) snapshotMessage() *packet {
 	now := time.Now()
 	if from := windowStart(now); h.snapshot == nil || h.snapshotFrom != from {
 		h.state.trim(from)
 		m := h.message("snapshot", now)
 		m.Minutes = h.state.sorted()
-		h.snapshot, h.snapshotFrom = m.encode(), from
+		h.snapshot, h.snapshotFrom = m.pack(), from
 	}
 	return h.snapshot
 }
 
-func (h *Hub) heartbeat() []byte {
+func (h *Hub) heartbeat() *packet {
 	if !h.live {
 		return h.stale()
 	}
 	now := time.Now()
 	h.state.trim(windowStart(now))
-	return h.message("heartbeat", now).encode()
+	return h.message("heartbeat", now).pack()
 }
 
-func (h *Hub) stale() []byte {
-	return Message{Type: "stale", Epoch: h.epoch, Seq: h.seq, AsOf: time.Now().UTC()}.encode()
-}
-
-// errEnded is returned to a client that comes after the end.
-var errEnded = errors.New("the server is shutting down")
-
-// add makes c take part and returns what to send it first.
-func (h *Hub) add(c *client, resume *place) ([][]byte, error) {
-	first := make(chan [][]byte, 1)
-	select {
-	case h.joins <- join{c, resume, first}:
-		return <-first, nil
-	case <-h.done:
-		return nil, errEnded
-	}
-}
-
-// remove ends what add began.
-func (h *Hub) remove(c *client) {
-	select {
-	case h.leaves <- c:
-	case <-h.done:
-	}
-	h.serving.Done()
+func (h *Hub) stale() *packet {
+	return Message{Type: "stale", Epoch: h.epoch, Seq: h.seq, AsOf: time.Now().UTC()}.pack()
 }

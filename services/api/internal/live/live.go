@@ -2,9 +2,11 @@
 //
 // A consumer publishes each batch's deltas after its commit. The feed (feed.go)
 // receives them; the hub (hub.go) keeps the state and hands each change, marshalled
-// once, to all clients; a client (client.go) is one WebSocket. What the hub knows
-// comes from a picture of the database (picture.go) and the batches that the picture
-// does not have, so the numbers are exact from the first message on.
+// once, to all clients that want it (subscription.go): counts by type (window.go),
+// values of dimensions (values.go), sampled events (sample.go). A client (client.go)
+// is one connection, a WebSocket (socket.go) or server-sent events (stream.go). What
+// the hub knows comes from a picture of the database (picture.go) and the batches that
+// the picture does not have, so the numbers are exact from the first message on.
 package live
 
 import (
@@ -35,7 +37,7 @@ func New(cfg Config, stream string, conn redis.UniversalClient, reader *query.Re
 		feed:    feed{conn, rollup.Channel(stream), log},
 		painter: painter{reader},
 		signals: make(chan signal, 64), pictures: make(chan picture),
-		joins: make(chan join), leaves: make(chan *client), done: make(chan struct{}),
-		clients: map[*client]struct{}{}, ring: ring{messages: maxRing, bytes: maxRingBytes},
+		joins: make(chan join), changes: make(chan change), leaves: make(chan *client), done: make(chan struct{}),
+		clients: map[*client]struct{}{}, samplers: samplers{}, ring: ring{messages: maxRing, bytes: maxRingBytes},
 	}
 }

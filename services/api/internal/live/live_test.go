@@ -35,21 +35,21 @@ func TestRingGivesWhatWasMissedOrSaysThatItCannot(t *testing.T) {
 	require.True(t, ok)
 	require.Empty(t, missed)
 	for seq := range uint64(5) {
-		r.push(seq+1, []byte{byte(seq + 1)})
+		r.push(seq+1, &packet{data: []byte{byte(seq + 1)}})
 	}
 	missed, ok = r.since(2)
 	require.True(t, ok)
-	require.Equal(t, [][]byte{{3}, {4}, {5}}, missed)
+	require.Equal(t, burst{{data: []byte{3}}, {data: []byte{4}}, {data: []byte{5}}}, missed)
 	_, ok = r.since(1)
 	require.False(t, ok, "it holds three messages")
 	_, ok = r.since(6)
 	require.False(t, ok, "there was no such message")
 
-	r.push(6, make([]byte, 9))
+	r.push(6, &packet{data: make([]byte, 9)})
 	missed, ok = r.since(4)
 	require.True(t, ok)
 	require.Len(t, missed, 2)
-	r.push(7, make([]byte, 11))
+	r.push(7, &packet{data: make([]byte, 11)})
 	_, ok = r.since(6)
 	require.False(t, ok, "it holds ten bytes")
 }

@@ -18,11 +18,11 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_api_live_slow_closes_total", Help: "Live clients closed because they did not keep up."}),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_api_live_updates_total", Help: "Live updates made; each goes to every client."}),
+			Name: "weir_api_live_updates_total", Help: "Live updates made; each goes to every client that wants metrics."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_api_live_batches_total", Help: "Batches received, by whether they were counted or known from the database already."}, []string{"outcome"}),
 		snapshots: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_api_live_epochs_total", Help: "Epochs begun, by reason: subscribed, or corrected after the numbers differed from the database."}, []string{"reason"}),
+			Name: "weir_api_live_epochs_total", Help: "Epochs begun, by reason: subscribed; corrected, after the numbers differed from the database; widened, for the first who wants dimensions."}, []string{"reason"}),
 		current: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_api_live_current", Help: "1 while the live numbers are current, 0 while they are not."}),
 	}

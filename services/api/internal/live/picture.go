@@ -19,6 +19,7 @@ type picture struct {
 	number  int // of the survey that it is for
 	err     error
 	counts  window
+	values  *values // nil unless they were asked for
 	commits visibility
 }
 
@@ -66,9 +67,18 @@ FROM minutes JOIN rollup_keys ON id = key_id
 WHERE minutes.dimension = $1 AND bucket >= $2
 GROUP BY 1, 2`
 
+// The most frequent come first: what there is no room for is rare.
+const valuesSQL = `
+SELECT (extract(epoch FROM bucket) / 60)::integer, minutes.dimension, rollup_keys.value, sum(events)::bigint
+FROM minutes JOIN rollup_keys ON id = key_id
+WHERE minutes.dimension <> $1 AND bucket >= $2
+GROUP BY 1, 2, 3
+ORDER BY 4 DESC
+LIMIT $3`
+
 // paint takes a picture from a minute on. The transaction is repeatable read, so the
-// snapshot that the first statement names is the one that the second reads.
-func (p painter) paint(ctx context.Context, from int32) (picture, error) {
+// snapshot that the first statement names is the one that the others read.
+func (p painter) paint(ctx context.Context, from int32, withValues bool) (picture, error) {
 	out := picture{counts: window{}}
 	_, err := p.reader.Read(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var snapshot string
@@ -87,6 +97,19 @@ func (p painter) paint(ctx context.Context, from int32) (picture, error) {
 		var n count
 		_, err = pgx.ForEachRow(rows, []any{&c.minute, &c.kind, &n.events, &n.value}, func() error {
 			out.counts[c] = n
+			return nil
+		})
+		if err != nil || !withValues {
+			return err
+		}
+		rows, err = tx.Query(ctx, valuesSQL, int16(rollup.All), timeOf(from), maxValues+1)
+		if err != nil {
+			return err
+		}
+		out.values = newValues()
+		var v valueDelta
+		_, err = pgx.ForEachRow(rows, []any{&v.minute, (*int16)(&v.key.dimension), &v.key.name, &v.events}, func() error {
+			out.values.add(&v)
 			return nil
 		})
 		return err

@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -90,14 +91,21 @@ func (w window) sorted() []minute {
 type batch struct {
 	xid    uint64
 	counts window
+	values []valueDelta
+	sample []json.RawMessage
 }
 
-// reduce keeps the counts by type that are inside the window.
+// reduce keeps the counts that are inside the window.
 func reduce(b *rollup.Batch, from int32) batch {
-	out := batch{b.XID, window{}}
+	out := batch{xid: b.XID, counts: window{}, sample: b.Sample}
 	for i := range b.Deltas {
-		if d := &b.Deltas[i]; d.Key.Dimension == rollup.All && d.Minute >= from {
+		d := &b.Deltas[i]
+		switch {
+		case d.Minute < from:
+		case d.Key.Dimension == rollup.All:
 			out.counts.add(cell{d.Minute, d.Key.Type}, count{d.Events, decimal.FromInt64(d.Value)})
+		default:
+			out.values = append(out.values, valueDelta{d.Minute, valueKey{d.Key.Dimension, d.Key.Value}, d.Events})
 		}
 	}
 	return out

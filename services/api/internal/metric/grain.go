@@ -1,45 +1,67 @@
 package metric
 
-import "time"
+import (
+	"iter"
+	"time"
+
+	"weir/services/api/internal/span"
+	"weir/services/shared/rollup"
+)
 
 // grain is a resolution that the database keeps rollups at.
 type grain struct {
-	view  string // that shows the counts, what is not folded yet included
-	users string // and the users
-	size  time.Duration
+	view, users         string // that show the counts and the users, what is not folded yet included
+	folded, foldedUsers string // tables of what is folded
+	size                time.Duration
 }
 
 // grains from fine to coarse. Hours and days are UTC's.
 var grains = []grain{
-	{"minutes", "user_minutes", time.Minute}, {"hours", "user_hours", time.Hour}, {"days", "user_days", 24 * time.Hour},
+	{"minutes", "user_minutes", "rollup_minute", "users_minute", time.Minute},
+	{"hours", "user_hours", "rollup_hour", "users_hour", time.Hour},
+	{"days", "user_days", "rollup_day", "users_day", 24 * time.Hour},
 }
 
 // part is a stretch of a span, and the grain that answers it.
 type part struct {
 	grain
-	span
+	span.Span
+}
+
+// buckets are the starts of the part's buckets.
+func (p part) buckets() iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		for at := p.From; at.Before(p.To) && yield(at); {
+			at = at.Add(p.size)
+		}
+	}
+}
+
+// place is where the block of one of the part's buckets is.
+func (p part) place(d rollup.Dimension, bucket time.Time) place {
+	return place{int64(p.size / time.Minute), d, bucket.Unix()}
 }
 
 // parts covers s exactly with the coarsest grains up to the largest allowed size:
 // for 10:58 to 15:03 by hours, two minutes, four hours and three minutes. A day of
 // a busy site is one row per key in days, and 1,440 in minutes.
-func (s span) parts(largest time.Duration) []part {
+func parts(s span.Span, largest time.Duration) []part {
 	return cover(s, largest, len(grains)-1)
 }
 
-func cover(s span, largest time.Duration, i int) []part {
-	if s.empty() {
+func cover(s span.Span, largest time.Duration, i int) []part {
+	if s.Empty() {
 		return nil
 	}
 	g := grains[i]
 	if i == 0 {
 		return []part{{g, s}}
 	}
-	middle := span{ceil(s.from, g.size), s.to.Truncate(g.size)}
-	if g.size > largest || middle.empty() {
+	middle := span.Span{From: span.Ceil(s.From, g.size), To: s.To.Truncate(g.size)}
+	if g.size > largest || middle.Empty() {
 		return cover(s, largest, i-1)
 	}
-	parts := cover(span{s.from, middle.from}, largest, i-1)
+	parts := cover(span.Span{From: s.From, To: middle.From}, largest, i-1)
 	parts = append(parts, part{g, middle})
-	return append(parts, cover(span{middle.to, s.to}, largest, i-1)...)
+	return append(parts, cover(span.Span{From: middle.To, To: s.To}, largest, i-1)...)
 }

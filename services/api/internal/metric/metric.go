@@ -1,5 +1,6 @@
-// Package metric answers how many events happened, and what they were worth, from
-// the rollups: a summary of a range, and its course over time.
+// Package metric answers how many events happened, what they were worth and who did
+// them: as a whole, over time, and by the values of fields. Rollups answer where they
+// can, else the raw events.
 package metric
 
 import (
@@ -8,8 +9,18 @@ import (
 	"weir/services/api/internal/query"
 )
 
-// Register adds the operations below /v1/metrics.
-func Register(api huma.API, r *query.Reader) {
+// exactly is what the operations have in common, for their descriptions.
+const exactly = "Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; " +
+	"`meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; " +
+	"others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, " +
+	"but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%."
+
+// Register adds the operations below /v1/metrics, which remember memoryMiB of rollups.
+func Register(api huma.API, read *query.Reader, memoryMiB int) {
+	r := reader{read, newMemory(uint64(memoryMiB) << 20)}
 	registerSummary(api, r)
 	registerTimeseries(api, r)
+	registerTop(api, r)
+	registerBreakdown(api, r)
+	registerUsers(api, r)
 }

@@ -2,144 +2,133 @@ package metric
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"weir/services/api/internal/filter"
+	"weir/services/api/internal/span"
 	"weir/services/shared/rollup"
 )
 
-// maxRawSpan bounds what is read row by row.
-const maxRawSpan = 7 * 24 * time.Hour
-
-// question is one time series to read. Its answer has the total of each bucket and,
-// when grouped, the largest groups; what belongs to none of them is the caller's
-// subtraction, so that the groups always add up to the total, and the many small
-// ones are never read bucket by bucket.
+// question is what an operation wants to know: about which events, by which fields
+// (two at most), in which buckets of time, and whether who did it is asked for.
 type question struct {
-	span
-	Filter
-	interval interval
-	groupBy  string
-	limit    int
-	raw      bool // rollups cross types with one field, not with two
+	span.Span
+	filter  filter.Expr
+	by      []string
+	buckets []time.Time // none is one bucket that holds all
+	who     []who
 }
 
-func chooseQuestion(s span, in *timeseriesInput) question {
-	q := question{span: s, Filter: in.Filter, interval: interval(in.Interval), groupBy: in.GroupBy, limit: in.Limit}
-	switch in.GroupBy {
-	case "", "type", "source":
-	default:
-		q.raw = in.Source != ""
+// about begins a question: of which range, and about which of its events. The error is
+// the answer for the client.
+func about(b span.Between, in filter.Input) (q question, err error) {
+	if q.Span, err = b.Span(time.Now()); err == nil {
+		q.filter, err = in.Expr()
 	}
-	return q
+	return q, err
 }
 
-func (q question) servedBy() string {
-	if q.raw {
-		return "raw"
-	}
-	return "rollups"
+// counter answers the parts of a question, all of them in one snapshot. by is a part of
+// the question's fields. For each field that keep has values for, only those are
+// counted; events without the field are in no group.
+type counter interface {
+	// top ranks the values of a field by events, and at the same number by their text.
+	top(ctx context.Context, field string, limit int) ([]group, error)
+	// count counts events and values by fields and, if bucketed, by bucket.
+	count(ctx context.Context, by []string, keep map[string][]string, bucketed bool) ([]cell, error)
+	// byType counts users or sessions of each type, and of all of them together.
+	byType(ctx context.Context, w who) (types []cell, all int64, err error)
+	// unique counts users or sessions by fields and, if bucketed, by bucket.
+	unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error)
 }
 
-func (q question) read(ctx context.Context, tx pgx.Tx) ([]row, error) {
-	sql, args := q.rollups()
-	if q.raw {
-		sql, args = q.events()
+// group is a value of a field, and what its events add up to.
+type group struct {
+	name string
+	Numbers
+}
+
+// cell is what one bucket and one value of each field have. n is what unique counts.
+type cell struct {
+	bucket int // index of the bucket, 0 if not bucketed
+	labels [2]string
+	Numbers
+	n int64
+}
+
+// What rollups answer takes milliseconds. The planner sees tens of chunks and starts
+// workers, or compiles, which takes ten times as long.
+const alone = `SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`
+
+// ask has fn read from the rollups if they can answer, else from the raw events, which
+// gives the same numbers; the error says then if they would be too many.
+func (q question) ask(ctx context.Context, r reader, fn func(context.Context, counter) error) (span.Meta, error) {
+	meta := span.Meta{From: q.From, To: q.To, ServedBy: span.Rollups}
+	rolled, why := q.rolled()
+	if why != "" {
+		meta.ServedBy = span.Raw
+		if err := q.Raw(why); err != nil {
+			return meta, err
+		}
 	}
-	rows, err := tx.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (out row, err error) {
-		return out, r.Scan(&out.label, &out.bucket, &out.events, &out.value)
+	var err error
+	meta.AsOf, err = r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if why == "" {
+			if _, err := tx.Exec(ctx, alone); err != nil {
+				return err
+			}
+			rolled.tx, rolled.memory = tx, r.memory
+			return fn(ctx, rolled)
+		}
+		raw := &raw{tx: tx, question: q}
+		if err := raw.load(ctx); err != nil {
+			return err
+		}
+		return fn(ctx, raw)
 	})
+	return meta, err
 }
 
-// rollups reads the total from the dimension that needs no grouping. The groups are
-// ranked from the coarsest grains, and only the winners are read by bucket.
-func (q question) rollups() (string, []any) {
-	var s statement
-	unit := s.arg(string(q.interval))
-	sql := `
-WITH cell AS (
-    ` + s.cells(q.span, q.interval.size(), q.dimension()) + `
-), key AS (
-    ` + s.keys(q.Filter, q.dimension(), "type") + `
-)
-SELECT NULL AS label, date_trunc(` + unit + `, bucket, 'UTC') AS bucket, sum(events)::bigint, sum(value)::text, 0 AS rank
-FROM cell JOIN key ON id = key_id
-GROUP BY 2`
-	if q.groupBy == "" {
-		return "WITH total (label, bucket, events, value, rank) AS (" + sql + `
-)
-SELECT label, bucket, events, value FROM total`, s.args
+// rolled tells how rollups answer the question, or why they cannot. They count by type,
+// alone and crossed with one dimension; sessions by type alone.
+func (q question) rolled() (r rollups, why string) {
+	lists, ok := q.filter.Lists()
+	if !ok {
+		return r, "this filter"
 	}
-	dimension, label := q.dimension(), "type"
-	if q.groupBy != "type" {
-		dimension, _ = rollup.ParseDimension(q.groupBy)
-		label = "value"
+	r = rollups{question: q}
+	crossed := map[string]bool{}
+	for _, field := range q.by {
+		crossed[field] = true
 	}
-	return `
-WITH total AS (` + sql + `
-), group_key AS (
-    ` + s.keys(q.Filter, dimension, label) + `
-), whole AS (
-    ` + s.cells(q.span, 24*time.Hour, dimension) + `
-), top AS (
-    SELECT label, row_number() OVER (ORDER BY sum(events) DESC, label) AS rank
-    FROM whole JOIN group_key ON id = key_id
-    GROUP BY label
-    ORDER BY rank
-    LIMIT ` + s.arg(q.limit) + `
-), group_cell AS (
-    ` + s.cells(q.span, q.interval.size(), dimension) + `
-), grouped AS (
-    SELECT label, date_trunc(` + unit + `, bucket, 'UTC') AS bucket, sum(events)::bigint, sum(value)::text, rank
-    FROM group_cell JOIN group_key ON id = key_id JOIN top USING (label)
-    GROUP BY label, rank, 2
-)
-SELECT label, bucket, events, value
-FROM (TABLE total UNION ALL TABLE grouped) AS answer (label, bucket, events, value, rank)
-ORDER BY rank, label, bucket`, s.args
-}
-
-// events reads the same from the rows themselves.
-func (q question) events() (string, []any) {
-	var s statement
-	sql := `
-WITH cell AS (
-    SELECT date_trunc(` + s.arg(string(q.interval)) + `, time, 'UTC') AS bucket, nullif(` + columns[q.groupBy] + `, '') AS label,
-           count(*) AS events, coalesce(sum(value), 0) * 1000000 AS value
-    FROM events
-    WHERE time >= ` + s.arg(q.from) + ` AND time < ` + s.arg(q.to) + ` AND source = ` + s.arg(q.Source)
-	if q.Type != "" {
-		sql += ` AND type = ` + s.arg(q.Type)
+	for field, values := range lists {
+		crossed[field] = true
+		if field == "type" {
+			r.types = &values
+			continue
+		}
+		r.values = &values
 	}
-	return sql + `
-    GROUP BY 1, 2
-), top AS (
-    SELECT label, row_number() OVER (ORDER BY sum(events) DESC, label) AS rank
-    FROM cell
-    WHERE label IS NOT NULL
-    GROUP BY label
-    ORDER BY rank
-    LIMIT ` + s.arg(q.limit) + `
-), total AS (
-    SELECT NULL AS label, bucket, sum(events)::bigint, sum(value)::text, 0 AS rank
-    FROM cell
-    GROUP BY bucket
-), grouped AS (
-    SELECT label, bucket, events, value::text, rank
-    FROM cell JOIN top USING (label)
-)
-SELECT label, bucket, events, value
-FROM (TABLE total UNION ALL TABLE grouped) AS answer (label, bucket, events, value, rank)
-ORDER BY rank, label, bucket`, s.args
-}
-
-// columns are the fields that may be grouped by as columns of events: SQL takes its
-// text from here, not from the client.
-var columns = map[string]string{
-	"path": "path", "referrer": "referrer", "country": "country", "device": "device", "browser": "browser", "os": "os",
+	delete(crossed, "type")
+	var names []string
+	for name := range crossed {
+		names = append(names, name)
+		if d, known := rollup.ParseDimension(name); known && d != rollup.All {
+			r.dimension = d
+		} else {
+			return r, name
+		}
+	}
+	slices.Sort(names)
+	switch {
+	case len(names) > 1:
+		return r, strings.Join(names, " together with ")
+	case len(names) == 1 && slices.Contains(q.who, sessions):
+		return r, "sessions together with " + names[0]
+	}
+	return r, ""
 }

@@ -2,128 +2,155 @@ package metric
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/access"
-	"weir/services/api/internal/decimal"
+	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
-	"weir/services/shared/unique"
+	"weir/services/api/internal/span"
 )
 
 // maxTypes bounds the list of a summary; the totals are over all types.
 const maxTypes = 1000
 
 type summaryInput struct {
-	Between
-	Filter
+	span.Between
+	span.Known
+	filter.Input
+	Wanted
+	Compare string `query:"compare" enum:"previous,year" doc:"Also the totals of another range: previous, as long and just before; year, the same dates a year before"`
 }
 
-type typeCount struct {
-	Type   string         `json:"type" example:"page_view"`
-	Events int64          `json:"events" example:"1200"`
-	Value  decimal.Micros `json:"value"`
-	Users  int64          `json:"users" doc:"Unique users who did it" example:"310"`
+type typeTotals struct {
+	Type string `json:"type" example:"page_view"`
+	Numbers
+}
+
+type otherTotals struct {
+	From time.Time `json:"from" doc:"Start of the range that is compared with" example:"2025-12-31T00:00:00Z"`
+	To   time.Time `json:"to" doc:"Its end, exclusive" example:"2026-01-01T00:00:00Z"`
+	Numbers
 }
 
 type summary struct {
-	Meta   Meta           `json:"meta"`
-	Events int64          `json:"events" doc:"How many events happened in the range" example:"1234"`
-	Value  decimal.Micros `json:"value" doc:"Sum of their values"`
-	Users  int64          `json:"users" doc:"Unique users, by user_id, else anonymous_id. Exact up to 16,384; beyond, a HyperLogLog estimate with a standard error of 0.41%" example:"420"`
-	ByType []typeCount    `json:"by_type" nullable:"false" doc:"The same by event type, most frequent first; at most 1,000 types"`
+	Meta span.Meta `json:"meta"`
+	Numbers
+	ByType  []typeTotals `json:"by_type" nullable:"false" doc:"The same by event type, most frequent first; at most 1,000 types"`
+	Compare *otherTotals `json:"compare,omitempty" doc:"Totals of the range that compare asks for"`
 }
 
-type summaryOutput struct{ Body summary }
-
-func registerSummary(api huma.API, r *query.Reader) {
+func registerSummary(api huma.API, r reader) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-metrics-summary", Method: http.MethodGet, Path: "/v1/metrics/summary", Tags: []string{"Metrics"},
 		Summary: "Totals of a range",
-		Description: "Number of events, sum of their values and unique users, as a whole and by type. Counts equal the stored events at any " +
-			"instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *summaryInput) (*summaryOutput, error) {
-		s, err := in.span(time.Now())
+		Description: "Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, " +
+			"all four; without sessions where only the raw events could tell them. " + exactly,
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *summaryInput) (*span.Output[summary], error) {
+		q, err := about(in.Between, in.Input)
 		if err != nil {
 			return nil, err
 		}
-		out := &summaryOutput{summary{ByType: []typeCount{}}}
-		asOf, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error { return out.Body.read(ctx, tx, s, in.Filter) })
-		if err != nil {
+		q.by, q.who = []string{"type"}, in.who()
+		if in.Metrics == nil {
+			q.who = []who{users, sessions}
+			if _, why := q.rolled(); why != "" {
+				q.who = q.who[:1]
+			}
+		}
+		out := &summary{}
+		if out.Meta, err = q.ask(ctx, r, func(ctx context.Context, c counter) error { return out.read(ctx, c, q.who) }); err != nil {
 			return nil, err
 		}
-		out.Body.Meta = Meta{s.from, s.to, "rollups", asOf}
-		return out, nil
-	})
-}
-
-// read fills the totals and the list. The totals are over all types, and come with
-// every row.
-func (out *summary) read(ctx context.Context, tx pgx.Tx, s span, f Filter) error {
-	var q statement
-	sql := `
-WITH cell AS (
-    ` + q.cells(s, 24*time.Hour, f.dimension()) + `
-), key AS (
-    ` + q.keys(f, f.dimension(), "type") + `
-)
-SELECT label, sum(events)::bigint, sum(value)::text,
-       (sum(sum(events)) OVER ())::bigint, (sum(sum(value)) OVER ())::text
-FROM cell JOIN key ON id = key_id
-GROUP BY label
-ORDER BY sum(events) DESC, label
-LIMIT ` + q.arg(maxTypes)
-	rows, err := tx.Query(ctx, sql, q.args...)
-	if err != nil {
-		return err
-	}
-	var t typeCount
-	_, err = pgx.ForEachRow(rows, []any{&t.Type, &t.Events, &t.Value, &out.Events, &out.Value}, func() error {
-		out.ByType = append(out.ByType, t)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return out.readUsers(ctx, tx, s, f)
-}
-
-// readUsers merges the sets of the range. They come type by type, so that one type's
-// set and the total's are in memory.
-func (out *summary) readUsers(ctx context.Context, tx pgx.Tx, s span, f Filter) error {
-	var q statement
-	sql := `
-WITH cell AS (
-    ` + q.sets(s, f.dimension()) + `
-), key AS (
-    ` + q.keys(f, f.dimension(), "type") + `
-)
-SELECT label, users FROM cell JOIN key ON id = key_id ORDER BY label`
-	rows, err := tx.Query(ctx, sql, q.args...)
-	if err != nil {
-		return err
-	}
-	counts := map[string]int64{}
-	var total, one unique.Set
-	var label, current string
-	var users []byte
-	_, err = pgx.ForEachRow(rows, []any{&label, &users}, func() error {
-		if label != current {
-			counts[current], current, one = one.Count(), label, unique.Set{}
+		if in.Compare == "" {
+			return span.Answer(in.Known, &out.Meta, out)
 		}
-		return errors.Join(one.Merge(users), total.Merge(users))
+		s := q.Span
+		q.by, q.Span = nil, span.Span{From: s.From.Add(-s.Length()), To: s.From}
+		if in.Compare == "year" {
+			q.Span = span.Span{From: s.From.AddDate(-1, 0, 0), To: s.To.AddDate(-1, 0, 0)}
+		}
+		out.Compare = &otherTotals{From: q.From, To: q.To}
+		if _, err := q.ask(ctx, r, func(ctx context.Context, c counter) error { return out.Compare.read(ctx, c, q.who) }); err != nil {
+			return nil, err
+		}
+		return span.Answer(in.Known, &out.Meta, out)
 	})
+}
+
+func (out *summary) read(ctx context.Context, c counter, asked []who) error {
+	if err := out.Numbers.read(ctx, c, nil); err != nil {
+		return err
+	}
+	types, err := c.top(ctx, "type", maxTypes)
 	if err != nil {
 		return err
 	}
-	counts[current], out.Users = one.Count(), total.Count()
-	for i := range out.ByType {
-		out.ByType[i].Users = counts[out.ByType[i].Type]
+	out.ByType = make([]typeTotals, len(types))
+	for i, t := range types {
+		out.ByType[i] = typeTotals{t.name, t.Numbers}
+	}
+	for _, w := range asked {
+		cells, all, err := c.byType(ctx, w)
+		if err != nil {
+			return err
+		}
+		counts := map[string]int64{}
+		for _, one := range cells {
+			counts[one.labels[0]] = one.n
+		}
+		out.set(w, all)
+		for i := range out.ByType {
+			out.ByType[i].set(w, counts[out.ByType[i].Type])
+		}
+	}
+	return nil
+}
+
+// read fills in the totals of all events of the question.
+func (t *Numbers) read(ctx context.Context, c counter, asked []who) error {
+	cells, err := c.count(ctx, nil, nil, false)
+	if err != nil {
+		return err
+	}
+	for _, one := range cells {
+		t.add(one.Numbers)
+	}
+	for _, w := range asked {
+		cells, err := c.unique(ctx, w, nil, nil, false)
+		if err != nil {
+			return err
+		}
+		t.set(w, 0)
+		for _, one := range cells {
+			t.set(w, one.n)
+		}
+	}
+	return nil
+}
+
+// uniqueOf fills in the users and sessions of groups of a field.
+func uniqueOf(ctx context.Context, c counter, asked []who, field string, groups []group) error {
+	at := map[string]*Numbers{}
+	names := make([]string, len(groups))
+	for i := range groups {
+		names[i] = groups[i].name
+		at[names[i]] = &groups[i].Numbers
+	}
+	for _, w := range asked {
+		cells, err := c.unique(ctx, w, []string{field}, map[string][]string{field: names}, false)
+		if err != nil {
+			return err
+		}
+		for _, t := range at {
+			t.set(w, 0)
+		}
+		for _, one := range cells {
+			at[one.labels[0]].set(w, one.n)
+		}
 	}
 	return nil
 }

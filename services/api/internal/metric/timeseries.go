@@ -3,41 +3,44 @@ package metric
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/access"
-	"weir/services/api/internal/decimal"
+	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
+	"weir/services/api/internal/span"
 )
 
 type timeseriesInput struct {
-	Between
-	Filter
-	Interval string `query:"interval" enum:"minute,hour,day" default:"hour" doc:"Length of a bucket. Hours and days are UTC's"`
+	span.Between
+	span.Known
+	filter.Input
+	Wanted
+	Interval string `query:"interval" enum:"minute,hour,day,week,month" default:"hour" doc:"Length of a bucket. Weeks begin on Monday"`
+	Timezone string `query:"timezone" maxLength:"64" default:"UTC" doc:"IANA name of the time zone that hours, days, weeks and months are of" example:"Europe/Berlin"`
 	GroupBy  string `query:"group_by" enum:"type,source,path,referrer,country,device,browser,os" doc:"One series for each of the most frequent values of this field, and one for all else"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"50" default:"5" doc:"How many groups are shown apart"`
 }
 
 type point struct {
-	Time   time.Time      `json:"time" doc:"Start of the bucket" example:"2026-01-01T10:00:00Z"`
-	Events int64          `json:"events" example:"42"`
-	Value  decimal.Micros `json:"value"`
+	Time time.Time `json:"time" doc:"Start of the bucket, in the time zone" example:"2026-01-01T10:00:00Z"`
+	Numbers
 }
 
 type series struct {
-	Group  *string        `json:"group,omitempty" doc:"The value that the events have in common; absent without group_by, and in the series of all else" example:"/pricing"`
-	Other  bool           `json:"other" doc:"Whether this is all else: the other values, and the events that have none"`
-	Events int64          `json:"events" doc:"Sum over the points" example:"420"`
-	Value  decimal.Micros `json:"value" doc:"Sum over the points"`
-	Points []point        `json:"points" nullable:"false" doc:"One for every bucket, those without events included"`
+	Group *string `json:"group,omitempty" doc:"The value that the events have in common; absent without group_by, and in the series of all else" example:"/pricing"`
+	Other bool    `json:"other" doc:"Whether this is all else: the other values, and the events that have none"`
+	Numbers
+	Points []point `json:"points" nullable:"false" doc:"One for every bucket, those without events included"`
 }
 
 type timeseriesMeta struct {
-	Meta
+	span.Meta
 	Interval string `json:"interval" example:"hour"`
+	Timezone string `json:"timezone" example:"Europe/Berlin"`
 	GroupBy  string `json:"group_by,omitempty" example:"path"`
 }
 
@@ -46,92 +49,120 @@ type timeseries struct {
 	Series []series       `json:"series" nullable:"false" doc:"Most events first; all else last. Together they are all events"`
 }
 
-type timeseriesOutput struct{ Body timeseries }
-
-func registerTimeseries(api huma.API, r *query.Reader) {
+func registerTimeseries(api huma.API, r reader) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-metrics-timeseries", Method: http.MethodGet, Path: "/v1/metrics/timeseries", Tags: []string{"Metrics"},
 		Summary: "Totals over time",
-		Description: "Number of events and sum of their values in every bucket of a range, also by the most frequent values of a " +
-			"field. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole " +
-			"minutes; the first and last bucket hold what lies inside it. A series has at most 2,000 buckets. " +
-			"A filter by source together with a grouping by another field than type is answered from the raw events, over at most 7 days.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *timeseriesInput) (*timeseriesOutput, error) {
-		s, err := in.span(time.Now())
+		Description: "The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket " +
+			"hold what of them lies in the range. A series has at most 2,000 buckets. " + exactly,
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *timeseriesInput) (*span.Output[timeseries], error) {
+		q, err := about(in.Between, in.Input)
 		if err != nil {
 			return nil, err
 		}
-		buckets, err := interval(in.Interval).buckets(s)
+		zone, err := span.Zone(in.Timezone)
 		if err != nil {
 			return nil, err
 		}
-		question := chooseQuestion(s, in)
-		if question.raw && s.to.Sub(s.from) > maxRawSpan {
-			return nil, query.Invalid("source", "together with group_by="+in.GroupBy+
-				" is answered from the raw events, over at most 7 days: ask for a shorter range, or leave one out", in.Source)
+		if q.buckets, err = span.Interval(in.Interval).Buckets(q.Span, zone); err != nil {
+			return nil, err
 		}
-		var rows []row
-		asOf, err := r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			rows, err = question.read(ctx, tx)
+		q.who = in.who()
+		if in.GroupBy != "" {
+			q.by = []string{in.GroupBy}
+		}
+		out := &timeseries{Meta: timeseriesMeta{Interval: in.Interval, Timezone: in.Timezone, GroupBy: in.GroupBy}}
+		out.Meta.Meta, err = q.ask(ctx, r, func(ctx context.Context, c counter) (err error) {
+			out.Series, err = q.series(ctx, c, in.Limit)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		return &timeseriesOutput{timeseries{
-			Meta:   timeseriesMeta{Meta{s.from, s.to, question.servedBy(), asOf}, in.Interval, in.GroupBy},
-			Series: assemble(buckets, rows, in.GroupBy != ""),
-		}}, nil
+		return span.Answer(in.Known, &out.Meta.Meta, out)
 	})
 }
 
-// row is one line of the answer from SQL: one bucket of the total (no label) or of
-// one group.
-type row struct {
-	label  *string
-	bucket time.Time
-	events int64
-	value  decimal.Micros
+// series reads the total and, when grouped, the largest groups. All else is the total
+// less the groups, so that together they are always all events, and the many small
+// groups are never read bucket by bucket.
+func (q question) series(ctx context.Context, c counter, limit int) ([]series, error) {
+	total := []series{q.blank(nil)}
+	if len(q.by) == 0 {
+		return total, q.fill(ctx, c, nil, nil, total)
+	}
+	groups, err := c.top(ctx, q.by[0], limit)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(groups))
+	list := make([]series, len(groups), len(groups)+1)
+	for i := range groups {
+		names[i] = groups[i].name
+		list[i] = q.blank(&names[i])
+	}
+	uncounted := q
+	uncounted.who = nil // of all else
+	if err := uncounted.fill(ctx, c, nil, nil, total); err != nil {
+		return nil, err
+	}
+	if err := q.fill(ctx, c, q.by, map[string][]string{q.by[0]: names}, list); err != nil {
+		return nil, err
+	}
+	other := total[0]
+	other.Other = true
+	for _, s := range list {
+		other.sub(s.Numbers)
+		for i, p := range s.Points {
+			other.Points[i].sub(p.Numbers)
+		}
+	}
+	return append(list, other), nil
 }
 
-// assemble fills the gaps and finds all else: the total less the groups.
-func assemble(buckets []time.Time, rows []row, grouped bool) []series {
-	at := make(map[int64]int, len(buckets))
-	for i, t := range buckets {
-		at[t.Unix()] = i
+func (q question) blank(group *string) series {
+	points := make([]point, len(q.buckets))
+	for i, t := range q.buckets {
+		points[i].Time = t
 	}
-	blank := func(group *string) series {
-		points := make([]point, len(buckets))
-		for i, t := range buckets {
-			points[i].Time = t
-		}
-		return series{Group: group, Points: points}
+	return series{Group: group, Points: points}
+}
+
+// fill reads the numbers of series, which are found by their group.
+func (q question) fill(ctx context.Context, c counter, by []string, keep map[string][]string, list []series) error {
+	find := func(label string) *series {
+		return &list[slices.IndexFunc(list, func(s series) bool { return s.Group == nil || *s.Group == label })]
 	}
-	total := blank(nil)
-	var groups []series // rows come group by group, the largest first
-	for _, r := range rows {
-		s := &total
-		if r.label != nil {
-			if len(groups) == 0 || *groups[len(groups)-1].Group != *r.label {
-				groups = append(groups, blank(r.label))
+	cells, err := c.count(ctx, by, keep, true)
+	if err != nil {
+		return err
+	}
+	for _, one := range cells {
+		s := find(one.labels[0])
+		s.Points[one.bucket].add(one.Numbers)
+		s.add(one.Numbers)
+	}
+	for _, w := range q.who {
+		for i := range list {
+			list[i].set(w, 0)
+			for j := range list[i].Points {
+				list[i].Points[j].set(w, 0)
 			}
-			s = &groups[len(groups)-1]
 		}
-		p := &s.Points[at[r.bucket.Unix()]]
-		p.Events, p.Value = r.events, r.value
-		s.Events, s.Value = s.Events+r.events, s.Value.Add(r.value)
-	}
-	if !grouped {
-		return []series{total}
-	}
-	total.Other = true
-	for _, g := range groups {
-		total.Events, total.Value = total.Events-g.Events, total.Value.Sub(g.Value)
-		for i, p := range g.Points {
-			o := &total.Points[i]
-			o.Events, o.Value = o.Events-p.Events, o.Value.Sub(p.Value)
+		for _, bucketed := range []bool{true, false} {
+			cells, err := c.unique(ctx, w, by, keep, bucketed)
+			if err != nil {
+				return err
+			}
+			for _, one := range cells {
+				t := &find(one.labels[0]).Numbers
+				if bucketed {
+					t = &find(one.labels[0]).Points[one.bucket].Numbers
+				}
+				t.set(w, one.n)
+			}
 		}
 	}
-	return append(groups, total)
+	return nil
 }

@@ -15,8 +15,7 @@ import (
 // Errors lists the statuses that any operation which asks the database may answer,
 // for its documentation.
 var Errors = []int{
-	http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusInternalServerError,
-	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
 var errNoConnection = errors.New("no connection to PostgreSQL")
@@ -40,7 +39,7 @@ func (r *Reader) problem(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err() // the client went away: nobody reads the answer
 	case unavailable(err):
-		r.log.Warn("PostgreSQL is not available.", "error", err)
+		r.log.WarnContext(ctx, "PostgreSQL is not available.", "error", err)
 		return huma.ErrorWithHeaders(
 			huma.Error503ServiceUnavailable("The database cannot be reached just now; try again after the seconds in Retry-After."),
 			http.Header{"Retry-After": {retryAfter}})
@@ -60,8 +59,10 @@ func timedOut(err error) bool {
 func unavailable(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		// Connection, resources, operator: not the question's fault.
-		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57P")
+		// Connection, resources, operator, and a replica that had to go on replaying what the
+		// question stood in the way of (40): not the question's fault.
+		class := pg.Code[:min(2, len(pg.Code))]
+		return class == "08" || class == "40" || class == "53" || strings.HasPrefix(pg.Code, "57P")
 	}
 	if errors.Is(err, errNoConnection) {
 		return true

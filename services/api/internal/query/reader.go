@@ -17,17 +17,18 @@ import (
 // connections are busy with long questions, a caller is told soon.
 const acquireTimeout = 3 * time.Second
 
-// Reader reads from one pool.
+// Reader reads from the primary, or from a replica while that answers.
 type Reader struct {
-	pool    *pgxpool.Pool
+	primary *pgxpool.Pool
+	replica *Replica // nil without one
 	timeout time.Duration
 	begin   string
 	log     *slog.Logger
 }
 
-// New makes a reader that gives each question timeout.
-func New(pool *pgxpool.Pool, timeout time.Duration, log *slog.Logger) *Reader {
-	return &Reader{pool, timeout, fmt.Sprintf(
+// New makes a reader that gives each question timeout; the replica may be nil.
+func New(primary *pgxpool.Pool, replica *Replica, timeout time.Duration, log *slog.Logger) *Reader {
+	return &Reader{primary, replica, timeout, fmt.Sprintf(
 		"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %d", timeout.Milliseconds()), log}
 }
 
@@ -44,7 +45,26 @@ func (r *Reader) Ask(ctx context.Context, fn func(context.Context, pgx.Tx) error
 // Everything that was committed before asOf is in it. When ctx ends, the statement
 // under way is cancelled in the server too.
 func (r *Reader) Read(ctx context.Context, fn func(context.Context, pgx.Tx) error) (asOf time.Time, err error) {
-	conn, err := r.acquire(ctx)
+	return r.read(ctx, func(ctx context.Context, _ *pgxpool.Pool, tx pgx.Tx) error { return fn(ctx, tx) })
+}
+
+// Ping reports whether questions can be answered.
+func (r *Reader) Ping(ctx context.Context) error {
+	_, err := r.Read(ctx, func(context.Context, pgx.Tx) error { return nil })
+	return err
+}
+
+// Replication tells which server answers, and how far it is behind.
+func (r *Reader) Replication() Replication {
+	if r.replica == nil {
+		return Replication{}
+	}
+	return *r.replica.state.Load()
+}
+
+// read is Read; fn is told from which pool the transaction's connection is.
+func (r *Reader) read(ctx context.Context, fn func(context.Context, *pgxpool.Pool, pgx.Tx) error) (time.Time, error) {
+	pool, conn, asOf, err := r.open(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -54,20 +74,43 @@ func (r *Reader) Read(ctx context.Context, fn func(context.Context, pgx.Tx) erro
 	ctx, cancel := context.WithTimeout(ctx, r.timeout+time.Second)
 	defer cancel()
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{BeginQuery: r.begin}, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "SELECT now()").Scan(&asOf); err != nil {
-			return err
-		}
-		return fn(ctx, tx)
+		return fn(ctx, pool, tx)
 	})
-	return asOf.UTC(), err
+	return asOf, err
 }
 
-func (r *Reader) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	limited, cancel := context.WithTimeout(ctx, acquireTimeout)
-	defer cancel()
-	conn, err := r.pool.Acquire(limited)
-	if err != nil {
-		return nil, errors.Join(errNoConnection, err)
+// open takes a connection, and says from which pool and of which instant what it shows is
+// at least. When the replica went away just now it takes the primary's; when it is only
+// busy it does not: that would make the primary busy too.
+func (r *Reader) open(ctx context.Context) (*pgxpool.Pool, *pgxpool.Conn, time.Time, error) {
+	if r.replica.serves() {
+		conn, asOf, err := r.connect(ctx, r.replica.pool)
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return r.replica.pool, conn, asOf, err
+		}
 	}
-	return conn, nil
+	conn, asOf, err := r.connect(ctx, r.primary)
+	return r.primary, conn, asOf, err
+}
+
+// connect asks for the instant before the snapshot is taken, so that the snapshot has no
+// less.
+func (r *Reader) connect(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, time.Time{}, errors.Join(errNoConnection, err)
+	}
+	var recovering bool
+	var asOf time.Time
+	var position int64
+	if err := conn.QueryRow(ctx, positionSQL).Scan(&recovering, &asOf, &position); err != nil {
+		conn.Release()
+		return nil, time.Time{}, errors.Join(errNoConnection, err)
+	}
+	if recovering && r.replica != nil {
+		asOf = r.replica.asOf(asOf, position)
+	}
+	return conn, asOf.UTC(), nil
 }

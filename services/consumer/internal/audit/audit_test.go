@@ -57,6 +57,7 @@ var faults = map[string]string{
 	"an unknown key":          `INSERT INTO rollup_minute VALUES ('2026-03-14 12:00Z', 3, 999999, 1, 0)`,
 	"a key is missing":        `DELETE FROM rollup_keys WHERE dimension = 7`,
 	"users are missing":       `DELETE FROM users_hour WHERE dimension = 1`,
+	"sessions are missing":    `DELETE FROM users_minute WHERE dimension = 100`,
 	"a user too many":         `UPDATE users_day SET users = users || '\xcafebabe'::bytea`,
 	"a stranger in the log":   `INSERT INTO rollup_user_deltas SELECT minute, key_id, dimension, '\x01cafebabe' FROM rollup_user_deltas LIMIT 1`,
 	"the users' log is lost":  `TRUNCATE rollup_user_deltas`,
@@ -85,6 +86,7 @@ func TestVerifySeesEveryFaultAndRebuildMendsIt(t *testing.T) {
 		require.GreaterOrEqual(t, int(n), len(found)/2, name)
 		require.Empty(t, verify(t, pool, fixture.Day), name)
 		require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM hours WHERE events = 0`), name)
+		require.Equal(t, n, fixture.Number(t, pool, `SELECT corrected FROM rebuilds ORDER BY id DESC LIMIT 1`), "who remembers rollups is told")
 	}
 	write(t, pool, events, events+50, true)
 	require.Empty(t, verify(t, pool, fixture.Day), "events go on being counted")

@@ -123,5 +123,13 @@ func rebuildDay(ctx context.Context, pool *pgxpool.Pool, tx pgx.Tx, s Span, eras
 		return 0, err
 	}
 	users, err := rebuildUsers(ctx, pool, tx, s)
-	return corrected + users, err
+	if err != nil {
+		return 0, err
+	}
+	// 6. Whoever remembers what it read before reads it again.
+	corrected += users
+	if _, err := tx.Exec(ctx, `INSERT INTO rebuilds (day, corrected) VALUES ($1, $2)`, s.From, corrected); err != nil {
+		return 0, fmt.Errorf("note the rebuild: %w", err)
+	}
+	return corrected, nil
 }

@@ -62,10 +62,15 @@ func (s Span) kept(ctx context.Context, tx pgx.Tx) (Span, error) {
 }
 
 // days cuts the span at each midnight.
-func (s Span) days() iter.Seq[Span] {
+func (s Span) days() iter.Seq[Span] { return s.cut(day) }
+
+// hours cuts it at each full hour.
+func (s Span) hours() iter.Seq[Span] { return s.cut(time.Hour) }
+
+func (s Span) cut(unit time.Duration) iter.Seq[Span] {
 	return func(yield func(Span) bool) {
 		for from := s.From; from.Before(s.To); {
-			to := from.Truncate(day).Add(day)
+			to := from.Truncate(unit).Add(unit)
 			if to.After(s.To) {
 				to = s.To
 			}

@@ -68,7 +68,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, s Span, found func(Differen
 			if err := verifyCounts(ctx, tx, part, found); err != nil {
 				return err
 			}
-			err := compareUsers(ctx, pool, tx, part, func(k keyed, p place, b *sides) error {
+			err := compareUsers(ctx, tx, part, func(k keyed, p place, b *sides) error {
 				found(Difference{grains[p.grain].name, p.bucket, rollup.Key{Dimension: k.dimension, Type: k.typ, Value: k.value},
 					Users(b.raw.Count()), Users(b.rolled.Count())})
 				return nil

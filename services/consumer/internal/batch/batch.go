@@ -28,6 +28,9 @@ type Batch struct {
 	entries int
 	bytes   int
 	now     time.Time // of Decode
+
+	stored    []int // the rows that were inserted, by their index, once recounted
+	recounted bool  // whether stored tells; else all rows were
 }
 
 // Row is one valid event, encoded.
@@ -69,6 +72,7 @@ func (b *Batch) Reset() {
 	clear(b.Dead)
 	b.Chunks, b.Rows, b.Dead, b.copy = b.Chunks[:0], b.Rows[:0], b.Dead[:0], b.copy[:0]
 	b.Suspect, b.Timeouts, b.entries, b.bytes = false, 0, 0, 0
+	b.stored, b.recounted = nil, false
 	b.Deltas.Reset()
 }
 
@@ -84,6 +88,14 @@ func (b *Batch) Add(c stream.Chunk) {
 
 // Entries is how many entries of the stream the batch holds.
 func (b *Batch) Entries() int { return b.entries }
+
+// Traces are those of the requests that brought them, as far as they are traced.
+func (b *Batch) Traces() (all []string) {
+	for i := range b.Chunks {
+		all = append(all, b.Chunks[i].Traces...)
+	}
+	return all
+}
 
 // Bytes is the size of their payloads.
 func (b *Batch) Bytes() int { return b.bytes }
@@ -129,6 +141,7 @@ func (b *Batch) Entry(r Row) (key string, entry stream.Entry) {
 // index. The keys' numbers stay known; who was logged does not, as an attempt that
 // failed may have been the one to log it.
 func (b *Batch) Recount(inserted []int) {
+	b.stored, b.recounted = inserted, true
 	b.Deltas.recount()
 	var e event.Event
 	for _, i := range inserted {

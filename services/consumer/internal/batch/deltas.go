@@ -14,7 +14,8 @@ import (
 // all are forgotten, and the busy ones come back with the next batch.
 const maxKeys = 50_000
 
-// Deltas counts a batch's events by rollup key and minute, and lists their users.
+// Deltas counts a batch's events by rollup key and minute, and lists their users, and
+// by type their sessions.
 //
 // A key's counter lives on from batch to batch, with the number that the database
 // knows it by, so that an event costs one look-up per dimension and a batch resolves
@@ -25,7 +26,8 @@ const maxKeys = 50_000
 // A nil Deltas counts nothing.
 type Deltas struct {
 	lines     []line
-	sightings []sighting
+	sightings []sighting // of users
+	sessions  []sighting // of sessions, with lines of All
 	logged    *seen
 	kinds     map[string]*kind
 	keys      int // of all kinds together
@@ -47,15 +49,15 @@ type counter struct {
 type line struct {
 	counter *counter
 	minute  int32
-	users   int32 // sightings of this line
+	seen    [2]int32 // sightings of this line: users, sessions
 	events  int64
 	value   int64
 }
 
-// sighting is a user who is to be logged with a line.
+// sighting is a user, or a session, that is to be logged with a line.
 type sighting struct {
 	line int32
-	user uint32 // its hash
+	who  uint32 // its hash
 }
 
 func newDeltas() *Deltas {
@@ -88,7 +90,7 @@ func (d *Deltas) clear() {
 		d.lines[i].counter.line = 0
 	}
 	clear(d.lines)
-	d.lines, d.sightings = d.lines[:0], d.sightings[:0]
+	d.lines, d.sightings, d.sessions = d.lines[:0], d.sightings[:0], d.sessions[:0]
 }
 
 // Forget gives up what the database was known to hold: the keys' numbers, and who was
@@ -119,7 +121,15 @@ func (d *Deltas) Add(e *event.Event) {
 		k = &kind{name: clone(e.Type)}
 		d.kinds[k.name] = k
 	}
-	d.count(k, rollup.All, "", minute, e.Value, user)
+	all := d.count(k, rollup.All, "", minute, e.Value, user)
+	if e.SessionID != "" {
+		session := unique.Hash(e.SessionID)
+		l := &d.lines[all]
+		if d.logged.add(l.counter.number|ofSession, minute, session) {
+			d.sessions = append(d.sessions, sighting{all, session})
+			l.seen[1]++
+		}
+	}
 	for i := rollup.Path; int(i) < rollup.Dimensions; i++ {
 		if value := i.Of(e); value != "" {
 			d.count(k, i, value, minute, e.Value, user)
@@ -127,7 +137,11 @@ func (d *Deltas) Add(e *event.Event) {
 	}
 }
 
-func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute int32, value int64, user uint32) {
+// ofSession tells a counter's sessions from its users, for who was logged.
+const ofSession = 1 << 31
+
+// count adds to the line of a key, and returns the line's index.
+func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute int32, value int64, user uint32) int32 {
 	c := k.by[dimension][of]
 	if c == nil {
 		of = clone(of) // the payload must not live on in the key
@@ -151,8 +165,9 @@ func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute in
 	l.value += value
 	if d.logged.add(c.number, minute, user) {
 		d.sightings = append(d.sightings, sighting{c.line - 1, user})
-		l.users++
+		l.seen[0]++
 	}
+	return c.line - 1
 }
 
 func overflows(a, b int64) bool { return b > 0 && a > math.MaxInt64-b || b < 0 && a < math.MinInt64-b }
@@ -226,38 +241,49 @@ func (d *Deltas) AppendCopy(dst []byte) []byte {
 // order.
 const UserColumns = "minute, key_id, dimension, users"
 
-// AppendUsersCopy appends the lines' users, as sets, in COPY's binary format. Lines
-// whose users have all been logged before are left out.
+// AppendUsersCopy appends the lines' users, and their sessions, as sets in COPY's binary
+// format. Lines whose users have all been logged before are left out.
 func (d *Deltas) AppendUsersCopy(dst []byte) []byte {
 	dst = append(dst, copyHeader...)
-	at := make([]int, len(d.lines)) // where a line's next user goes
+	dst = d.appendSets(dst, 0, d.sightings)
+	dst = d.appendSets(dst, 1, d.sessions)
+	return append(dst, copyTrailer...)
+}
+
+func (d *Deltas) appendSets(dst []byte, kind int, sightings []sighting) []byte {
+	at := make([]int, len(d.lines)) // where a line's next member goes
 	for i := range d.lines {
 		l := &d.lines[i]
-		if l.users == 0 {
+		n := int(l.seen[kind])
+		if n == 0 {
 			continue
+		}
+		dimension := l.counter.key.Dimension
+		if kind == 1 {
+			dimension = rollup.Sessions // under All's key
 		}
 		dst = append(dst, 0, 4, 0, 0, 0, 4)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(l.minute))
 		dst = append(dst, 0, 0, 0, 4)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(l.counter.id))
 		dst = append(dst, 0, 0, 0, 2)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(l.counter.key.Dimension))
-		dst = binary.BigEndian.AppendUint32(dst, uint32(1+4*l.users))
+		dst = binary.BigEndian.AppendUint16(dst, uint16(dimension))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(1+4*n))
 		dst = unique.AppendHeader(dst)
 		at[i] = len(dst)
-		dst = slices.Grow(dst, int(4*l.users))[:len(dst)+int(4*l.users)]
+		dst = slices.Grow(dst, 4*n)[:len(dst)+4*n]
 	}
-	for _, s := range d.sightings {
-		binary.BigEndian.PutUint32(dst[at[s.line]:], s.user)
+	for _, s := range sightings {
+		binary.BigEndian.PutUint32(dst[at[s.line]:], s.who)
 		at[s.line] += 4
 	}
-	return append(dst, copyTrailer...)
+	return dst
 }
 
-// Users is how many users AppendUsersCopy logs, counted once for each line.
+// Users is how many users and sessions AppendUsersCopy logs, counted once for each line.
 func (d *Deltas) Users() int {
 	if d == nil {
 		return 0
 	}
-	return len(d.sightings)
+	return len(d.sightings) + len(d.sessions)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -23,8 +24,13 @@ type Filter struct {
 	To     time.Time `query:"to" doc:"Only those that became dead letters before (RFC 3339)" example:"2026-01-03T00:00:00Z"`
 }
 
-// Resolve implements huma.Resolver: the rules that span parameters.
+// Resolve implements huma.Resolver: the rules that a tag cannot say.
 func (f *Filter) Resolve(huma.Context) []error {
+	for name, text := range map[string]string{"reason": f.Reason, "stream": f.Stream} {
+		if !utf8.ValidString(text) || strings.Contains(text, "\x00") { // which PostgreSQL takes for our fault
+			return []error{&huma.ErrorDetail{Location: "query." + name, Message: "must be UTF-8 without NUL"}}
+		}
+	}
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
 		return []error{&huma.ErrorDetail{Location: "query.to", Message: "must be after from", Value: f.To}}
 	}
@@ -51,7 +57,7 @@ type Letter struct {
 // LetterPage is one page of dead letters.
 type LetterPage struct {
 	Items      []Letter `json:"items" nullable:"false" doc:"Newest first"`
-	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page"`
+	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page" example:"aA"`
 }
 
 // WholeLetter is one dead letter with its payload.

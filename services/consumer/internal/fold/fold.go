@@ -35,7 +35,7 @@ const (
 // busier the log, the more of its lines meet in one rollup row. Measured by draining a
 // backlog, folding every second costs 1.6 µs of PostgreSQL's CPU an event, every three
 // seconds 0.4 µs, of some 12 µs for everything. Sets of users are larger and asked for
-// less often: they rest longer.
+// less often: they rest longer, each share of them this long.
 const (
 	restful = 9
 	longest = 5 * time.Second
@@ -54,6 +54,8 @@ WITH folded AS (
 ), minutes AS (
     SELECT minute, dimension, key_id, sum(events) AS events, sum(value) AS value
     FROM folded GROUP BY minute, dimension, key_id
+    UNION ALL
+    SELECT DISTINCT minute, 101::smallint, 0, 1, 0 FROM folded -- rollup.Folds
 ), by_minute AS (
     INSERT INTO rollup_minute AS r (bucket, dimension, key_id, events, value)
     SELECT to_timestamp(minute * 60::bigint), dimension, key_id, events, value
@@ -83,6 +85,7 @@ type Folder struct {
 
 	seconds *prometheus.HistogramVec
 	lines   *prometheus.CounterVec
+	last    *prometheus.GaugeVec
 }
 
 // New returns a Folder whose metrics are in registry.
@@ -96,8 +99,15 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_consumer_folded_deltas_total", Help: "Lines of a log, counts or users, that were folded into the rollups.",
 		}, []string{"log"}),
+		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_consumer_last_fold_timestamp_seconds",
+			Help: "When this consumer last folded a log, counts or users, or found that there was nothing to fold or that another consumer was at it; in Unix time.",
+		}, []string{"log"}),
 	}
-	registry.MustRegister(f.seconds, f.lines)
+	for _, log := range []string{"counts", "users"} {
+		f.lines.WithLabelValues(log) // from 0 on
+	}
+	registry.MustRegister(f.seconds, f.lines, f.last)
 	return f
 }
 
@@ -105,17 +115,25 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 // is not folded stays in the log, where readers see it.
 func (f *Folder) Run(ctx context.Context) error {
 	var both errgroup.Group
-	both.Go(func() error { f.run(ctx, "counts", f.Fold, most, f.Every, longest); return nil })
+	both.Go(func() error { f.run(ctx, "counts", "rollup_deltas", f.Fold, most, f.Every, longest); return nil })
 	both.Go(func() error {
-		f.run(ctx, "users", f.FoldUsers, mostUsers, usersEvery*f.Every, longestUsers)
+		share := 0
+		next := func(ctx context.Context) (n int64, err error) {
+			if n, err = f.foldShare(ctx, share); err == nil && n < mostUsers {
+				share = (share + 1) % shares
+			}
+			return n, err
+		}
+		f.run(ctx, "users", "rollup_user_deltas", next, mostUsers, usersEvery*f.Every/shares, longestUsers/shares)
 		return nil
 	})
 	return both.Wait()
 }
 
-func (f *Folder) run(ctx context.Context, log string, fold func(context.Context) (int64, error), most int64, every, longest time.Duration) {
+func (f *Folder) run(ctx context.Context, log, table string, fold func(context.Context) (int64, error), most int64, every, longest time.Duration) {
 	wait := retry.Backoff()
 	pause := every
+	behind := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,11 +154,27 @@ func (f *Folder) run(ctx context.Context, log string, fold func(context.Context)
 			f.Log.Warn("Folding the rollups failed, trying again.", "log", log, "error", err)
 			pause = max(every, wait.NextBackOff())
 		case n == most:
-			pause = 0 // there is more
-		default:
+			pause, behind = 0, true // there is more
+		case err == nil:
+			if behind {
+				behind = false
+				f.shrink(ctx, table)
+			}
+			f.last.WithLabelValues(log).SetToCurrentTime()
 			wait.Reset()
 			pause = max(every, min(restful*took, longest))
 		}
+	}
+}
+
+// shrink gives back the pages of a log that was long. Every question reads all of them,
+// and autovacuum comes again only after so many lines more. A role that may not (before
+// PostgreSQL 17 only the owner may) leaves it to autovacuum.
+func (f *Folder) shrink(ctx context.Context, table string) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if _, err := f.Pool.Exec(ctx, `VACUUM (SKIP_LOCKED) `+table); err != nil && ctx.Err() == nil {
+		f.Log.Warn("The empty pages of a log were not given back; autovacuum will.", "table", table, "error", err)
 	}
 }
 

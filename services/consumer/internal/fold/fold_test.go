@@ -126,3 +126,48 @@ func TestAFolderThatStopsLeavesTheLogToReadersAndToTheNext(t *testing.T) {
 	require.NoError(t, <-stopped)
 	fixture.RollupsEqualRaw(t, pool)
 }
+
+// TestEachFoldIsCountedInItsBuckets: by it, who remembers a bucket knows that it changed.
+func TestEachFoldIsCountedInItsBuckets(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	s := &store.Store{Pool: pool, Timeout: 20 * time.Second}
+	f := fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry())
+	before := map[string]int64{}
+	for i := range 3 {
+		b := batch.New()
+		b.Add(fixture.Chunk("events", 1+i*25, fixture.Series(i*25, i*25+25)...))
+		b.Decode(fixture.Noon)
+		_, err := s.Write(t.Context(), b)
+		require.NoError(t, err)
+		_, err = f.Fold(t.Context())
+		require.NoError(t, err)
+		for _, table := range []string{"rollup_minute", "rollup_hour", "rollup_day"} {
+			require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM `+table+` c WHERE dimension = 0
+				AND NOT EXISTS (SELECT FROM `+table+` f WHERE f.dimension = 101 AND f.bucket = c.bucket)`), table)
+			n := fixture.Number(t, pool, `SELECT sum(events)::bigint FROM `+table+` WHERE dimension = 101`)
+			require.Greater(t, n, before[table], table)
+			before[table] = n
+		}
+	}
+	fixture.RollupsEqualRaw(t, pool)
+}
+
+// TestALogThatWasLongIsShortAgain: every question reads its pages, empty or not.
+func TestALogThatWasLongIsShortAgain(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	fixture.Exec(t, pool, `ALTER TABLE rollup_deltas SET (autovacuum_enabled = off)`)
+	fixture.Exec(t, pool, `INSERT INTO rollup_keys (dimension, type, value) VALUES (0, 'click', '')`)
+	fixture.Exec(t, pool, `INSERT INTO rollup_deltas (minute, key_id, events, dimension, value)
+		SELECT 29000000 + i % 3, (SELECT id FROM rollup_keys), 1, 0, 0 FROM generate_series(1, 301000) AS i`)
+	f := fold.New(pool, 10*time.Millisecond, fixture.Log(), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- f.Run(ctx) }()
+	require.Eventually(t, func() bool { return fixture.Number(t, pool, `SELECT pg_relation_size('rollup_deltas')`) == 0 }, fixture.Patience, 20*time.Millisecond)
+	require.EqualValues(t, 301000, fixture.Number(t, pool, `SELECT sum(events)::bigint FROM rollup_day WHERE dimension = 0`))
+	cancel()
+	require.NoError(t, <-stopped)
+}

@@ -1,6 +1,10 @@
 package pipeline
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/services/consumer/internal/batch"
+)
 
 type metrics struct {
 	events                *prometheus.CounterVec
@@ -34,7 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Entries taken from the stream, by what became of them: stored, duplicate or dead.",
 		}, []string{"outcome"}),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_consumer_invalid_events_total", Help: "Events that are not valid, by the stage that found it.",
+			Name: "weir_consumer_dead_letters_total", Help: "Events that became dead letters, by the reason's stage: decode (not JSON), validate (breaks a rule) or store (PostgreSQL refused the row).",
 		}, []string{"stage"}),
 		batch:      histogram("batch_events", "Entries per transaction.", prometheus.ExponentialBuckets(1, 4, 10)),
 		decode:     histogram("decode_duration_seconds", "Time to decode and validate one batch.", seconds),
@@ -47,6 +51,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		backlog:    byStream("backlog_events", "Entries not acknowledged, waiting and pending."),
 		pending:    byStream("pending_events", "Entries given to a consumer and not acknowledged."),
 		age:        byStream("backlog_age_seconds", "Age of the oldest entry that is not acknowledged."),
+	}
+	for _, outcome := range []string{"stored", "duplicate", "dead"} {
+		m.events.WithLabelValues(outcome) // from 0 on, so that rates see the first one
+	}
+	for _, stage := range []batch.Stage{batch.Decode, batch.Validate, batch.Store} {
+		m.dead.WithLabelValues(string(stage))
 	}
 	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.lastFlush, m.breaker, m.batchLimit, m.backlog, m.pending, m.age)
 	return m

@@ -45,3 +45,13 @@ func TestOneSlowTransactionHalvesTheBatchAtMost(t *testing.T) {
 	s := newSize(100, 10_000, time.Second)
 	require.Equal(t, 5000, s.learn(10_000, time.Minute, true))
 }
+
+func TestBatchesWaitLongerWhileTransactionsTakeLong(t *testing.T) {
+	t.Parallel()
+	const most = 250 * time.Millisecond
+	require.Equal(t, 50*time.Millisecond, wait(most, 0))
+	require.Equal(t, 50*time.Millisecond, wait(most, 5*time.Millisecond))
+	require.Equal(t, 120*time.Millisecond, wait(most, 40*time.Millisecond))
+	require.Equal(t, most, wait(most, time.Minute))
+	require.Zero(t, wait(0, time.Second))
+}

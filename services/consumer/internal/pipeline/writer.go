@@ -5,13 +5,18 @@ import (
 	"errors"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"weir/services/consumer/internal/batch"
 	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
 	"weir/services/shared/retry"
 	"weir/services/shared/rollup"
+	"weir/services/shared/telemetry"
 )
 
 // write turns chunks into committed batches until the chunks end. Each step says
@@ -39,7 +44,7 @@ func (p *Pipeline) write(ctx context.Context) error {
 
 		// 3. Commit rows, dead letters and deltas in one transaction. Crash: all of it
 		// is stored and the entries are pending; redelivered, they are recognised.
-		result, err := p.commit(ctx, b)
+		result, err := p.commitTraced(ctx, b)
 		if err != nil {
 			p.Log.Warn("A batch was not written in time and stays pending.", "entries", b.Entries(), "error", err)
 			return nil
@@ -52,20 +57,32 @@ func (p *Pipeline) write(ctx context.Context) error {
 		p.acknowledge(ctx, b)
 		p.Step.At(step.Acknowledged)
 
-		// 5. Publish the deltas to the live feed.
+		// 5. Publish when that was, and to the live feed the deltas and a few of the events.
+		message = message[:0]
 		if b.Deltas.Len() > 0 {
-			live := rollup.Batch{XID: result.XID, Deltas: b.Deltas.List()}
-			message = live.AppendJSON(message[:0])
-			if err := p.Live.Publish(ctx, p.Channel, message).Err(); err != nil {
-				p.Log.Warn("Publishing to the live feed failed; it catches up from the database.", "error", err)
-			}
+			live := rollup.Batch{XID: result.XID, Deltas: b.Deltas.List(), Sample: b.Sample()}
+			message = live.AppendJSON(message)
 		}
+		p.publish(ctx, message)
 		p.Step.At(step.Published)
 	}
 }
 
-// gather fills the batch: with what is there, and what arrives within BatchWait of
-// the first chunk. It returns false when there is nothing more to come.
+func (p *Pipeline) publish(ctx context.Context, live []byte) {
+	_, err := p.Live.Pipelined(ctx, func(r redis.Pipeliner) error {
+		r.Set(ctx, rollup.Flushed(p.Channel), p.lastFlush.Load(), 0)
+		if len(live) > 0 {
+			r.Publish(ctx, p.Channel, live)
+		}
+		return nil
+	})
+	if err != nil {
+		p.Log.Warn("Publishing to the live feed failed; it catches up from the database.", "error", err)
+	}
+}
+
+// gather fills the batch: with what is there, and what arrives in a while after the
+// first chunk. It returns false when there is nothing more to come.
 func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	p.gathering.Lock()
 	defer p.gathering.Unlock()
@@ -81,7 +98,7 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 				return true
 			}
 			if full == nil {
-				timer := time.NewTimer(p.Config.BatchWait)
+				timer := time.NewTimer(wait(p.Config.BatchWait, time.Duration(p.lastTook.Load())))
 				defer timer.Stop()
 				full = timer.C
 			}
@@ -91,6 +108,31 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 			return false
 		}
 	}
+}
+
+// wait is how long a batch waits to fill up: three times as long as the last transaction
+// took, between a fifth of the most and the most. While there is little to do,
+// transactions are short and events are stored soon; under load they grow, and so do the
+// batches, of which a large one costs less an event. (At 80,000 events/s, batches of 50 ms
+// took a quarter more CPU of the consumer and of PostgreSQL than those of 300 ms.)
+func wait(most, took time.Duration) time.Duration {
+	return min(most, max(most/5, 3*took))
+}
+
+// commitTraced is commit in a span, when requests of the batch are traced.
+func (p *Pipeline) commitTraced(ctx context.Context, b *batch.Batch) (store.Result, error) {
+	if p.Tracer == nil {
+		return p.commit(ctx, b)
+	}
+	ctx, span := telemetry.Follow(ctx, p.Tracer, b.Traces(), "commit", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("messaging.system", "redis"), attribute.Int("messaging.batch.message_count", b.Entries())))
+	defer span.End()
+	result, err := p.commit(ctx, b)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.SetAttributes(attribute.Int("weir.stored", result.Inserted), attribute.Int("weir.dead", result.Dead))
+	return result, err
 }
 
 // commit writes the batch, and waits out every outage. It returns an error only
@@ -112,7 +154,7 @@ func (p *Pipeline) commit(ctx context.Context, b *batch.Batch) (store.Result, er
 		}
 		if !errors.Is(err, gobreaker.ErrOpenState) && !errors.Is(err, gobreaker.ErrTooManyRequests) {
 			p.metrics.failures.Inc()
-			p.Log.Warn("Writing a batch failed, trying again.", "entries", b.Entries(), "error", err)
+			p.Log.WarnContext(ctx, "Writing a batch failed, trying again.", "entries", b.Entries(), "error", err)
 		}
 		select {
 		case <-ctx.Done():

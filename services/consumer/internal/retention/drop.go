@@ -39,7 +39,7 @@ func (k *Keeper) dropOlder(ctx context.Context, t table, age time.Duration) erro
 	for _, end := range ends {
 		var mine bool
 		mine, err = k.alone(ctx, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `SELECT drop_chunks($1::regclass, older_than => $2::timestamptz)`, t.name, end)
+			_, err := tx.Exec(ctx, `SELECT drop_aged($1, $2)`, t.name, end)
 			return err
 		})
 		if err != nil || !mine {

@@ -36,16 +36,8 @@ func (k *Keeper) retain(ctx context.Context, tx pgx.Tx, t table) error {
 	if err != nil || same {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `SELECT remove_retention_policy($1::regclass, if_exists => true)`, t.name); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT set_retention_policy($1, $2)`, t.name, age); err != nil {
 		return err
-	}
-	if age > 0 {
-		_, err := tx.Exec(ctx, `
-			SELECT add_retention_policy($1::regclass, drop_after => justify_hours($2::interval), schedule_interval => interval '1 hour')`,
-			t.name, age)
-		if err != nil {
-			return err
-		}
 	}
 	k.Log.Info("The retention policy was set.", "table", t.name, "age", age.String())
 	return nil
@@ -57,31 +49,8 @@ func (k *Keeper) compress(ctx context.Context, tx pgx.Tx, t table) error {
 	if err != nil || same {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `CALL remove_columnstore_policy('`+t.name+`', if_exists => true)`); err != nil {
+	if _, err := tx.Exec(ctx, `SELECT set_columnstore_policy($1, $2, $3, $4)`, t.name, age, t.segment, t.order); err != nil {
 		return err
-	}
-	if age > 0 {
-		var enabled bool
-		err := tx.QueryRow(ctx, `
-			SELECT compression_enabled FROM timescaledb_information.hypertables
-			WHERE hypertable_schema = current_schema() AND hypertable_name = $1`, t.name).Scan(&enabled)
-		if err != nil {
-			return err
-		}
-		// Only then, as somebody may have chosen another order; and because it takes the
-		// table's strongest lock, once: writers of a moment may put it off to a later round.
-		if !enabled {
-			_, err := tx.Exec(ctx, fmt.Sprintf(
-				`ALTER TABLE %s SET (timescaledb.enable_columnstore, timescaledb.segmentby = '%s', timescaledb.orderby = '%s')`,
-				t.name, t.segment, t.order))
-			if err != nil {
-				return err
-			}
-		}
-		_, err = tx.Exec(ctx, fmt.Sprintf(`CALL add_columnstore_policy('%s', after => interval '%d seconds')`, t.name, int64(age.Seconds())))
-		if err != nil {
-			return err
-		}
 	}
 	k.Log.Info("The columnstore policy was set.", "table", t.name, "age", age.String())
 	return nil

@@ -2,6 +2,9 @@
 // there before its first row comes, old rows are compressed, and what is past its age
 // is dropped. On TimescaleDB's Community edition the last two are policies that the
 // database carries out; on Apache they are not to be had, and the consumer drops.
+//
+// What only the tables' owner may do is in functions of the migrations, which act with the
+// owner's rights: the consumer's own role need not be able to alter or drop anything.
 package retention
 
 import (

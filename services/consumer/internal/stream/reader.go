@@ -20,6 +20,7 @@ type Chunk struct {
 	Group   Group
 	Entries []Entry
 	Marks   []string
+	Traces  []string // of the requests that brought the entries, when they are traced; not of redelivered ones
 
 	// Redelivered entries were given to a consumer before, perhaps this one, which
 	// may have stored them.
@@ -45,6 +46,31 @@ type Reader struct {
 	Abandon <-chan struct{}
 
 	reply reply
+	size  int // of the entries of the last read that had any, on average; 0 before it
+}
+
+// A read is to bring about so many bytes at most, so that large events do not make
+// chunks larger, but shorter. Before the first, any event may be as large as allowed.
+const readBytes = 1 << 20
+
+// count is how many entries the next read may bring.
+func (r *Reader) count() int64 {
+	size := r.size
+	if size == 0 {
+		size = event.MaxSize
+	}
+	return max(1, min(r.Count, int64(readBytes/size)))
+}
+
+// weigh takes note of what a read brought.
+func (r *Reader) weigh(list []Entry) {
+	total := 0
+	for i := range list {
+		total += len(list[i].Payload)
+	}
+	if len(list) > 0 {
+		r.size = max(1, total/len(list))
+	}
 }
 
 // Run sends what it reads to out until ctx ends; it returns nil then, once it has
@@ -119,41 +145,42 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 			return Chunk{}, "", err
 		}
 	}
-	list, err := r.read(ctx, position)
+	list, traces, err := r.read(ctx, position)
 	if err != nil || len(list) == 0 {
 		return Chunk{}, "", err // a quiet moment to see whether somebody moved the group
 	}
+	r.weigh(list)
 	mine, now, err := r.Group.take(ctx, r.Consumer, position, list)
 	if err != nil || !mine {
 		return Chunk{}, now, err
 	}
-	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}}, now, nil
+	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}, Traces: traces}, now, nil
 }
 
 // answer is how long Redis may take to answer, besides what it was asked to wait.
 const answer = 3 * time.Second
 
-func (r *Reader) read(ctx context.Context, position string) ([]Entry, error) {
+func (r *Reader) read(ctx context.Context, position string) (list []Entry, traces []string, err error) {
 	// go-redis itself would wait ten seconds more than Redis may block.
 	ctx, cancel := context.WithTimeout(ctx, r.Block+answer)
 	defer cancel()
-	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", r.Count, "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
+	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", r.count(), "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
 	command.SetFirstKeyPos(6) // tells a cluster's client which node to ask
-	err := r.Group.Reading.Process(ctx, command)
+	err = r.Group.Reading.Process(ctx, command)
 	if len(r.reply.b) > 0 && r.reply.b[0] == '-' {
 		// What an error means, such as that the stream moved to another node, go-redis
 		// knows best; but it is left to us in a raw reply.
 		err = r.Group.Reading.XRead(ctx, &redis.XReadArgs{Streams: []string{r.Group.Key, position}, Count: 1, Block: -1}).Err()
 		if err == nil {
-			return nil, nil // it was gone when asked again
+			return nil, nil, nil // it was gone when asked again
 		}
 	}
 	var network *net.OpError
 	if errors.Is(err, redis.Nil) || errors.As(err, &network) && network.Op == "read" && network.Timeout() {
-		return nil, nil // nothing arrived
+		return nil, nil, nil // nothing arrived
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return parseEntries(string(r.reply.b))
 }
@@ -172,7 +199,7 @@ const mostBuffered = 4 << 20
 // pending reads what this consumer itself left pending, after an id, and returns where
 // to go on, "" at the end.
 func (r *Reader) pending(ctx context.Context, after string) (Chunk, string, error) {
-	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Consumer: r.Consumer}, after, r.Count)
+	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Consumer: r.Consumer}, after, r.count())
 	if err != nil || len(marks) == 0 {
 		return Chunk{}, next, err
 	}
@@ -187,7 +214,7 @@ func (r *Reader) pending(ctx context.Context, after string) (Chunk, string, erro
 // claim takes over what consumers hold that gave no sign for ClaimIdle, after an id,
 // and returns where to go on, "" at the end.
 func (r *Reader) claim(ctx context.Context, after string) (Chunk, string, error) {
-	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Idle: r.ClaimIdle}, after, r.Count)
+	marks, next, err := r.Group.marks(ctx, redis.XPendingExtArgs{Idle: r.ClaimIdle}, after, r.count())
 	if err != nil || len(marks) == 0 {
 		return Chunk{}, next, err
 	}
@@ -215,6 +242,7 @@ func (r *Reader) claim(ctx context.Context, after string) (Chunk, string, error)
 // load reads the entries of marks. A mark whose entry somebody deleted is done with.
 func (r *Reader) load(ctx context.Context, marks []mark) (list []Entry, there, anew []string, err error) {
 	list, there, anew, gone, err := r.Group.load(ctx, r.Consumer, marks)
+	r.weigh(list)
 	if err != nil || len(gone) == 0 {
 		return list, there, anew, err
 	}

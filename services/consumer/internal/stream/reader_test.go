@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,4 +124,34 @@ func TestNothingIsReadWhileTheGateIsClosed(t *testing.T) {
 	close(opened)
 	_, ids := next(t, chunks)
 	require.Len(t, ids, 3)
+}
+
+func TestLargeEntriesMakeChunksShorterNotLarger(t *testing.T) {
+	t.Parallel()
+	g := open(t)
+	large := strings.Repeat("x", 30<<10)
+	payloads := make([]string, 300)
+	for i := range payloads {
+		payloads[i] = large
+	}
+	want := fixture.Add(t, g.Client, g.Key, payloads...)
+	for _, way := range []struct { // in this order: the second takes over what the first left
+		name   string
+		change func(*stream.Reader)
+	}{
+		{"as they come", nil},
+		{"taken over", func(r *stream.Reader) { r.ClaimEvery, r.ClaimIdle = 10*time.Millisecond, 50*time.Millisecond }},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			chunks := read(t, g, way.name, way.change)
+			seen := map[string]bool{}
+			for len(seen) < len(want) {
+				_, ids := next(t, chunks)
+				require.LessOrEqual(t, len(ids)*len(large), 1<<20)
+				for _, id := range ids {
+					seen[id] = true
+				}
+			}
+		})
+	}
 }

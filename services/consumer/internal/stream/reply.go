@@ -46,12 +46,13 @@ var errReply = errors.New("redis answered with something else than entries")
 // memory of text. None is nil.
 //
 // An entry without the event's field keeps an empty payload, and so becomes a dead
-// letter.
-func parseEntries(text string) ([]Entry, error) {
+// letter. Of traced entries the traces are told, each once where entries of it follow each
+// other.
+func parseEntries(text string) (list []Entry, traces []string, err error) {
 	p := parser{text: text}
 	kind, n := p.header()
 	if kind == '_' || n < 0 {
-		return nil, p.err
+		return nil, nil, p.err
 	}
 	if kind == '*' { // version 2: a list of pairs; version 3 has a map
 		p.header()
@@ -59,25 +60,33 @@ func parseEntries(text string) ([]Entry, error) {
 	p.bulk() // the stream's name
 	_, n = p.header()
 	if p.err != nil || n < 0 || n > len(text)/8 {
-		return nil, errReply
+		return nil, nil, errReply
 	}
-	list := make([]Entry, 0, n)
+	list = make([]Entry, 0, n)
 	for range n {
 		p.header()
 		e := Entry{ID: p.bulk()}
 		_, fields := p.header()
 		for i := 0; i+1 < fields && p.err == nil; i += 2 {
-			if name, value := p.bulk(), p.bulk(); name == event.Field {
+			switch name, value := p.bulk(), p.bulk(); name {
+			case event.Field:
 				e.Payload = value
+			case event.TraceField:
+				if last := len(traces) - 1; last < maxTraces-1 && (last < 0 || traces[last] != value) {
+					traces = append(traces, value)
+				}
 			}
 		}
 		if p.err != nil {
-			return nil, p.err
+			return nil, nil, p.err
 		}
 		list = append(list, e)
 	}
-	return list, nil
+	return list, traces, nil
 }
+
+// maxTraces bounds the traces of a read, to as many as a span has links by default.
+const maxTraces = 128
 
 // parser goes through a reply.
 type parser struct {

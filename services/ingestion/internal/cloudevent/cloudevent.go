@@ -115,13 +115,17 @@ func body() *huma.RequestBody {
 		"specversion": "1.0", "id": "1001", "source": "/shop/orders", "type": "com.example.order.completed", "time": "2026-01-02T15:04:05Z",
 		"datacontenttype": "application/json", "data": map[string]any{"user_id": "u-17", "value": 49.95, "currency": "EUR", "order": "A-1"},
 	}
-	object := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As the CloudEvents spec has it", Required: []string{"specversion", "id", "source", "type", "time"}}
+	object := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As the CloudEvents spec has it", Required: []string{"specversion", "id", "source", "type", "time"}, Properties: map[string]*huma.Schema{}}
+	for _, name := range object.Required {
+		object.Properties[name] = &huma.Schema{Type: huma.TypeString}
+	}
+	object.Properties["time"].Format = "date-time"
 	return &huma.RequestBody{
 		Description: "At most 10 MiB, compressed or not; an event at most 64 KiB.",
 		Content: map[string]*huma.MediaType{
 			typeOne:  {Schema: object, Example: one},
 			typeMany: {Schema: &huma.Schema{Type: huma.TypeArray, Items: object, MaxItems: ptr(collector.MaxEvents)}, Example: []any{one}},
-			"*/*":    {Schema: &huma.Schema{Description: "Binary mode: the data, of any type"}},
+			"*/*":    {Schema: &huma.Schema{Description: "Binary mode: the data, of any type"}, Example: one["data"]},
 		},
 	}
 }

@@ -11,12 +11,17 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"weir/services/ingestion/internal/body"
 	"weir/services/ingestion/internal/key"
 	"weir/services/ingestion/internal/publish"
 	"weir/services/ingestion/internal/quota"
+	"weir/services/shared/access"
 	"weir/services/shared/event"
+	"weir/services/shared/telemetry"
 )
 
 // Result tells what became of one event of a request.
@@ -38,7 +43,7 @@ type Answer struct {
 // Collector publishes the events that clients send.
 type Collector struct {
 	Config     Config
-	Keys       key.Keys
+	Keys       *access.Ring[key.Keys]
 	Publisher  *publish.Publisher
 	Partitions int
 
@@ -56,13 +61,19 @@ const publishTimeout = 5 * time.Second
 func (c *Collector) Register(api huma.API, registry prometheus.Registerer) {
 	c.entrances = map[string]bool{}
 	c.bodies = body.NewReader(c.Config.BodyMemory)
-	c.quota = quota.New(c.Config.RateLimit, c.Config.RateBurst, c.Keys.Len())
+	c.quota = quota.New(c.Config.RateLimit, c.Config.RateBurst)
 	c.events = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_ingestion_received_events_total", Help: "Events received over HTTP, by outcome: accepted, rejected or failed.",
 	}, []string{"outcome"})
 	c.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_ingestion_refused_requests_total", Help: "Requests that brought no event in, by the status of their answer.",
 	}, []string{"status"})
+	for _, outcome := range []string{"accepted", "rejected", "failed"} {
+		c.events.WithLabelValues(outcome) // from 0 on, so that rates see the first one
+	}
+	for _, status := range []string{"400", "401", "403", "413", "429", "503"} {
+		c.refusals.WithLabelValues(status)
+	}
 	registry.MustRegister(c.events, c.refusals)
 	c.registerEvents(api)
 }
@@ -107,7 +118,7 @@ func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outco
 	var sender key.Sender
 	var err error
 	if !inBody {
-		if sender, err = c.Keys.Find(given); err != nil {
+		if sender, err = c.Keys.Keys().Find(given); err != nil {
 			return nil, unknown(err)
 		}
 	}
@@ -126,7 +137,7 @@ func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outco
 		return nil, err
 	}
 	if inBody {
-		if sender, err = c.Keys.Find(events.WriteKey); err != nil {
+		if sender, err = c.Keys.Keys().Find(events.WriteKey); err != nil {
 			return nil, unknown(err)
 		}
 	}
@@ -149,7 +160,11 @@ func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outco
 	// 5. Into the stream.
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
+	ctx, span := telemetry.Child(ctx, "publish", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String("messaging.system", "redis"), attribute.Int("messaging.batch.message_count", b.accepted)))
+	defer span.End()
 	if err := c.Publisher.Publish(ctx, b.messages); err != nil {
+		span.SetStatus(codes.Error, err.Error())
 		c.events.WithLabelValues("failed").Add(float64(b.accepted))
 		return nil, unavailable(err, b)
 	}

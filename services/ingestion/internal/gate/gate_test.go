@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 // wide are marks that nothing reaches.
 var wide = Config{Group: "weir", HighEvents: 1 << 40, LowEvents: 1 << 39, HighAge: 1 << 60, LowAge: time.Minute, MaxMemory: 1 << 50}
 
-func open(t *testing.T, partitions int, change func(*Config)) (*Gate, *redis.Client, []string) {
+func open(t *testing.T, partitions int, change func(*Config)) (*Gate, redis.UniversalClient, []string) {
 	t.Helper()
 	box := harness.NewSandbox(t)
 	client, err := redisclient.New(redisclient.Config{URL: box.RedisURL}, redisclient.FailFast)
@@ -37,20 +37,20 @@ func open(t *testing.T, partitions int, change func(*Config)) (*Gate, *redis.Cli
 	return g, client, keys
 }
 
-func add(t *testing.T, client *redis.Client, key string, n int) {
+func add(t *testing.T, client redis.UniversalClient, key string, n int) {
 	t.Helper()
 	for range n {
 		require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []any{event.Field, "{}"}}).Err())
 	}
 }
 
-func createGroup(t *testing.T, client *redis.Client, key string) {
+func createGroup(t *testing.T, client redis.UniversalClient, key string) {
 	t.Helper()
 	require.NoError(t, client.XGroupCreateMkStream(t.Context(), key, "weir", "0").Err())
 }
 
 // consume reads and acknowledges n entries.
-func consume(t *testing.T, client *redis.Client, key string, n int64) {
+func consume(t *testing.T, client redis.UniversalClient, key string, n int64) {
 	t.Helper()
 	got, err := client.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "weir", Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).Result()
 	require.NoError(t, err)

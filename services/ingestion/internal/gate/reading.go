@@ -6,9 +6,13 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"weir/services/shared/backlog"
+	"weir/services/shared/redisclient"
 )
 
 // reading is what one measurement found.
@@ -36,15 +40,29 @@ func (g *Gate) read(ctx context.Context) (r reading, err error) {
 			r.age = max(r.age, b.Age)
 		}
 	}
-	info, err := g.client.Info(ctx, "memory").Result()
-	if err != nil {
-		return r, fmt.Errorf("measure memory: %w", err)
-	}
-	r.memory, r.limit = number(info, "used_memory"), g.config.MaxMemory
-	if most := number(info, "maxmemory"); most > 0 {
-		r.limit = min(r.limit, most/10*9)
-	}
-	return r, nil
+	err = g.readMemory(ctx, &r)
+	return r, err
+}
+
+// readMemory measures Redis' memory; of a cluster that of the node that is the fullest.
+func (g *Gate) readMemory(ctx context.Context, r *reading) error {
+	var mu sync.Mutex
+	return redisclient.Each(ctx, g.client, func(ctx context.Context, node redis.UniversalClient) error {
+		info, err := node.Info(ctx, "memory").Result()
+		if err != nil {
+			return fmt.Errorf("measure memory: %w", err)
+		}
+		memory, limit := number(info, "used_memory"), g.config.MaxMemory
+		if most := number(info, "maxmemory"); most > 0 {
+			limit = min(limit, most/10*9)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if r.limit == 0 || limit-memory < r.limit-r.memory {
+			r.memory, r.limit = memory, limit
+		}
+		return nil
+	})
 }
 
 // low is the memory below which events are accepted again.

@@ -2,8 +2,7 @@ package generator
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"weir/services/shared/access"
 	"weir/services/shared/httpserver"
 )
 
@@ -29,18 +29,24 @@ type statusOutput struct{ Body Status }
 
 type changeInput struct{ Body Change }
 
-// Register adds the operations that control the generator. Unless production is
-// false or a key is configured, they are refused.
-func (g *Generator) Register(api httpserver.API, production bool) {
+// Register adds the operations that control the generator, for whoever has one of the
+// admin keys. Closed they are refused to everybody: in production without any key.
+func (g *Generator) Register(api httpserver.API, keys access.Keys, closed bool) {
+	access.DescribeAdmin(api.OpenAPI())
 	group := huma.NewGroup(api.API)
-	group.UseMiddleware(g.guard(api, production))
+	group.UseMiddleware(keys.Operations(api))
+	if closed {
+		group.UseMiddleware(func(ctx huma.Context, _ func(huma.Context)) {
+			_ = huma.WriteErr(api, ctx, http.StatusForbidden, "The generator is not controlled over HTTP in production unless ADMIN_KEYS is set.")
+		})
+	}
 	operation := func(method, path, id, summary, description string) huma.Operation {
 		o := huma.Operation{
 			OperationID: id, Method: method, Path: path, Tags: []string{"Generator"}, Summary: summary, Description: description,
-			Errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+			Security: access.NeedsAdmin(),
 		}
 		if method == http.MethodPatch {
-			o.Errors = append(o.Errors, http.StatusUnprocessableEntity)
+			o.Errors = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 		}
 		return o
 	}
@@ -52,6 +58,8 @@ func (g *Generator) Register(api httpserver.API, production bool) {
 		func(ctx context.Context, in *changeInput) (*statusOutput, error) {
 			return g.answer(g.Change(ctx, in.Body))
 		})
+	change := api.OpenAPI().Paths["/v1/generator"].Patch.RequestBody.Content["application/json"]
+	change.Example = json.RawMessage(`{"rate": 2000, "faults": {"late": 0.1, "late_by": "1h"}}`)
 	huma.Register(group, operation(http.MethodPost, "/v1/generator/start", "start-generator", "Begin a run",
 		"Statistics begin at zero. During a run it changes nothing."),
 		func(context.Context, *struct{}) (*statusOutput, error) { return g.answer(g.Start()) })
@@ -61,31 +69,6 @@ func (g *Generator) Register(api httpserver.API, production bool) {
 	huma.Register(group, operation(http.MethodPost, "/v1/generator/reset", "reset-generator", "Begin anew",
 		"Ends the run, and brings back the settings that the service was started with and statistics that are zero."),
 		func(ctx context.Context, _ *struct{}) (*statusOutput, error) { return g.answer(g.Reset(ctx)) })
-}
-
-// guard lets those in who have the control key.
-func (g *Generator) guard(api huma.API, production bool) func(huma.Context, func(huma.Context)) {
-	const prefix = "bearer "
-	return func(ctx huma.Context, next func(huma.Context)) {
-		given := ctx.Header("Authorization")
-		if len(given) >= len(prefix) && strings.EqualFold(given[:len(prefix)], prefix) {
-			given = given[len(prefix):]
-		}
-		want, got := sha256.Sum256([]byte(g.config.ControlKey)), sha256.Sum256([]byte(given))
-		switch {
-		case g.config.ControlKey == "" && !production:
-			next(ctx)
-		case g.config.ControlKey == "":
-			_ = huma.WriteErr(api, ctx, http.StatusForbidden, "The generator is not controlled over HTTP in production unless GENERATOR_CONTROL_KEY is set.")
-		case given == "":
-			ctx.SetHeader("WWW-Authenticate", `Bearer realm="weir generator"`)
-			_ = huma.WriteErr(api, ctx, http.StatusUnauthorized, "The control key is required: send it as `Authorization: Bearer <key>`.")
-		case subtle.ConstantTimeCompare(want[:], got[:]) != 1:
-			_ = huma.WriteErr(api, ctx, http.StatusForbidden, "This is not the control key.")
-		default:
-			next(ctx)
-		}
-	}
 }
 
 // answer is the status after an operation, or its problem.
@@ -115,8 +98,8 @@ func (g *Generator) Status() Status {
 		s.StartedAt = &at
 	}
 	g.mu.Unlock()
-	s.Statistics = statistics.Figures()
 	if r == nil {
+		s.Statistics = statistics.Figures()
 		return s
 	}
 	r.mu.Lock()
@@ -126,6 +109,7 @@ func (g *Generator) Status() Status {
 		s.Behind = max(0, time.Since(r.Start)-due).Seconds()
 	}
 	r.mu.Unlock()
+	s.Statistics = statistics.Figures() // only now: those of a run that has finished are of all of it
 	switch {
 	case finished:
 		s.State, s.Rate = "finished", 0

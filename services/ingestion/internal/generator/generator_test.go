@@ -22,6 +22,7 @@ import (
 	"weir/services/ingestion/internal/gate"
 	"weir/services/ingestion/internal/generator"
 	"weir/services/ingestion/internal/publish"
+	"weir/services/shared/access"
 	"weir/services/shared/event"
 	"weir/services/shared/httpserver"
 	"weir/services/shared/redisclient"
@@ -35,7 +36,7 @@ const patience = 60 * time.Second
 type fixture struct {
 	*generator.Generator
 	t      *testing.T
-	client *redis.Client
+	client redis.UniversalClient
 	keys   []string
 }
 
@@ -257,10 +258,16 @@ func TestTheControlAPIIsGuarded(t *testing.T) {
 			t.Parallel()
 			log, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 			publisher := publish.New(publish.Config{}, nil, nil, nil, registry)
-			g, err := generator.New(generator.Config{ControlKey: test.key}, publisher, 1, log, registry)
+			g, err := generator.New(generator.Config{}, publisher, 1, log, registry)
 			require.NoError(t, err)
 			api := httpserver.NewAPI("test", "")
-			g.Register(api, test.production)
+			var keys []string
+			if test.key != "" {
+				keys = append(keys, test.key)
+			}
+			admin, err := access.New("admin", access.Source{Keys: keys}, nil)
+			require.NoError(t, err)
+			g.Register(api, admin, test.production && test.key == "")
 			for _, operation := range [][2]string{{"GET", ""}, {"PATCH", ""}, {"POST", "/stop"}, {"POST", "/reset"}} {
 				request := httptest.NewRequest(operation[0], "/v1/generator"+operation[1], strings.NewReader(`{}`))
 				request.Header.Set("Authorization", test.authorization)
@@ -280,7 +287,7 @@ func TestAWrongChangeOverHTTPNamesEveryField(t *testing.T) {
 	g, err := generator.New(generator.Config{}, publish.New(publish.Config{}, nil, nil, nil, registry), 1, log, registry)
 	require.NoError(t, err)
 	api := httpserver.NewAPI("test", "")
-	g.Register(api, false)
+	g.Register(api, access.Keys{}, false)
 	for body, says := range map[string][]string{
 		`{"rate":-5,"faults":{"late":3,"doubled":-1}}`:    {"body.shape.rate", "body.faults.late", "body.faults.doubled"},
 		`{"rate":5,"shape":{"form":"constant","rate":1}}`: {"body.rate", "one of"},

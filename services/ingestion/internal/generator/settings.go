@@ -13,12 +13,11 @@ import (
 
 // Config says what to generate from the start on.
 type Config struct {
-	Rate       float64 `env:"GENERATOR_RATE" default:"0" min:"0" max:"1000000" help:"Events per second that ingestion makes up; 0 leaves the generator off until its API starts it."`
-	Profile    string  `env:"GENERATOR_PROFILE" default:"web-shop" help:"What the made-up traffic is like: web-shop, launch-day, mobile-app, back-fill, or the path of a profile file."`
-	Seed       int64   `env:"GENERATOR_SEED" default:"0" min:"0" max:"9007199254740991" help:"Seed; the same one makes the same traffic. 0 takes the clock."`
-	Count      int64   `env:"GENERATOR_COUNT" default:"0" min:"0" help:"Stop after so many events; 0 goes on."`
-	Overload   string  `env:"GENERATOR_OVERLOAD" default:"hold" oneof:"hold offer" help:"What the generator does when its events are refused: hold keeps them back and sends them later; offer gives them up, counts them, and keeps to the rate."`
-	ControlKey string  `env:"GENERATOR_CONTROL_KEY" help:"Key for the generator's API, sent as a Bearer token. Without it, in development, anybody may control the generator, and in production nobody."`
+	Rate     float64 `env:"GENERATOR_RATE" default:"0" min:"0" max:"1000000" help:"Events per second that ingestion makes up; 0 leaves the generator off until its API starts it."`
+	Profile  string  `env:"GENERATOR_PROFILE" default:"web-shop" help:"What the made-up traffic is like: web-shop, launch-day, mobile-app, back-fill, or the path of a profile file."`
+	Seed     int64   `env:"GENERATOR_SEED" default:"0" min:"0" max:"9007199254740991" help:"Seed; the same one makes the same traffic. 0 takes the clock."`
+	Count    int64   `env:"GENERATOR_COUNT" default:"0" min:"0" help:"Stop after so many events; 0 goes on."`
+	Overload string  `env:"GENERATOR_OVERLOAD" default:"hold" oneof:"hold offer" help:"What the generator does when its events are refused: hold keeps them back and sends them later; offer gives them up, counts them, and keeps to the rate."`
 }
 
 // Validate implements config.Validator.
@@ -56,7 +55,7 @@ type Settings struct {
 	Shape    loadgen.Shape   `json:"shape" doc:"The rate over time"`
 	Arrivals string          `json:"arrivals" enum:"poisson,even" doc:"How events are spread around the rate: independently of each other, as visitors are, or at equal distances"`
 	Volume   loadgen.Volume  `json:"volume" doc:"When the run ends; empty is never"`
-	Journey  loadgen.Journey `json:"journey" doc:"The mix of events: for each step of a session the weights of what follows"`
+	Journey  loadgen.Journey `json:"journey" doc:"The mix of events: for each step of a session the weights of what follows" example:"{\"land\":{\"browse\":28,\"leave\":25},\"browse\":{\"product\":40,\"leave\":19}}"`
 	Faults   loadgen.Faults  `json:"faults" doc:"What goes wrong on the way, as shares of the events"`
 	Overload string          `json:"overload" enum:"hold,offer" doc:"What happens to events that are refused: hold keeps them back and sends them later, offer gives them up and counts them"`
 
@@ -92,7 +91,7 @@ type Change struct {
 	Shape    *loadgen.Shape   `json:"shape,omitempty" doc:"The rate over time, from now on"`
 	Arrivals *string          `json:"arrivals,omitempty" enum:"poisson,even" doc:"How events are spread around the rate. During a run it begins a new one"`
 	Volume   *loadgen.Volume  `json:"volume,omitempty" doc:"When the run ends, counted from its start. One that has ended goes on when it grows"`
-	Journey  *loadgen.Journey `json:"journey,omitempty" doc:"The mix, from each session's next step on"`
+	Journey  *loadgen.Journey `json:"journey,omitempty" doc:"The mix, from each session's next step on" example:"{\"land\":{\"browse\":28,\"leave\":25},\"browse\":{\"product\":40,\"leave\":19}}"`
 	Faults   *loadgen.Faults  `json:"faults,omitempty" doc:"What goes wrong; shares left out are zero"`
 	Overload *string          `json:"overload,omitempty" enum:"hold,offer" doc:"What happens to events that are refused"`
 }

@@ -148,7 +148,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "weir_ingestion_generator_lateness_seconds", Help: "Time from when a made-up event was due until Redis had it.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16), NativeHistogramBucketFactor: 1.1,
 		}),
 	}
 	registry.MustRegister(m.items, m.refused, m.lateness)

@@ -18,9 +18,12 @@ var (
 	ErrWrong   = errors.New("the write key is not known")
 )
 
+// ID is a key's digest, which tells it from the others.
+type ID [sha256.Size]byte
+
 // Keys are the write keys that are accepted.
 type Keys struct {
-	sums    [][sha256.Size]byte
+	ids     []ID
 	sources []string
 }
 
@@ -32,11 +35,11 @@ func Parse(list []string) (Keys, error) {
 		source, key, ok := strings.Cut(pair, "=")
 		switch {
 		case !ok || key == "":
-			errs = append(errs, fmt.Errorf("INGESTION_WRITE_KEYS entry %d must look like source=key", i+1))
+			errs = append(errs, fmt.Errorf("entry %d must look like source=key", i+1))
 		case !event.ValidSource(source):
-			errs = append(errs, fmt.Errorf("INGESTION_WRITE_KEYS entry %d has a source that no event may have", i+1))
+			errs = append(errs, fmt.Errorf("entry %d has a source that no event may have", i+1))
 		default:
-			k.sums = append(k.sums, sha256.Sum256([]byte(key)))
+			k.ids = append(k.ids, sha256.Sum256([]byte(key)))
 			k.sources = append(k.sources, source)
 		}
 	}
@@ -44,15 +47,12 @@ func Parse(list []string) (Keys, error) {
 }
 
 // Empty reports whether there are no keys: development, where anybody may send.
-func (k Keys) Empty() bool { return len(k.sums) == 0 }
-
-// Len is the number of keys.
-func (k Keys) Len() int { return len(k.sums) }
+func (k Keys) Empty() bool { return len(k.ids) == 0 }
 
 // Sender is who a key stands for.
 type Sender struct {
 	Source string // of the events; "" leaves it to them, in development only
-	Key    int    // which of the keys it was, from 0; 0 too where there are none
+	Key    ID     // which of the keys it was; zero where there are none
 }
 
 // Find returns the sender that a key stands for. Without keys, in development, a key
@@ -71,13 +71,13 @@ func (k Keys) Find(given string) (Sender, error) {
 	// Hashes of equal length, compared with each in constant time: how long it takes
 	// tells nothing about the keys.
 	sum, found := sha256.Sum256([]byte(given)), -1
-	for i := range k.sums {
-		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k.sums[i][:]), i, found)
+	for i := range k.ids {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k.ids[i][:]), i, found)
 	}
 	if found < 0 {
 		return Sender{}, ErrWrong
 	}
-	return Sender{k.sources[found], found}, nil
+	return Sender{k.sources[found], k.ids[found]}, nil
 }
 
 // Given returns the key that a request brings: in a header of its own, in

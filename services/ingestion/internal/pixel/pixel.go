@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -109,6 +110,12 @@ func decode(r *collector.Request, visitors *visitors) (collector.Events, error) 
 	return events, nil
 }
 
+// busy is the answer of the guard, which stands before the image too.
+func busy(api httpserver.API) *huma.Response {
+	problem := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")
+	return &huma.Response{Description: "Too many requests are under way", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problem}}}
+}
+
 func document(api httpserver.API) {
 	parameter := func(name, doc, example string) *huma.Param {
 		return &huma.Param{Name: name, In: "query", Description: doc, Example: example, Schema: &huma.Schema{Type: huma.TypeString}}
@@ -127,7 +134,8 @@ func document(api httpserver.API) {
 			parameter("anonymous_id", "The visitor", "a-9f3c"),
 			parameter("path", "The page; by default the one that shows the image", "/products/1"),
 		},
-		Responses: map[string]*huma.Response{"200": {
+		SkipValidateParams: true, // unknown ones are properties
+		Responses: map[string]*huma.Response{"503": busy(api), "200": {
 			Description: "A transparent image of 1 by 1 pixel",
 			Headers: map[string]*huma.Param{
 				"Weir-Result":   {Description: "What became of the event", Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{"accepted: 0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"}}},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"weir/services/shared/redisclient"
 )
 
 // Errors of a Redis that cannot say when its entries are on disk.
@@ -15,38 +17,57 @@ var (
 	ErrNoAOF     = errors.New("INGESTION_DURABILITY=fsync needs Redis' append-only file: set appendonly yes in Redis' configuration, or set INGESTION_DURABILITY=memory")
 	// ErrNotSynced means that the disk was too slow: the entries may get there yet.
 	ErrNotSynced = errors.New("redis did not have the entries on disk in time")
+	// ErrNotReplicated means that no replica was there, or fast enough; it may get the
+	// entries yet.
+	ErrNotReplicated = errors.New("no replica of Redis had the entries in time")
 )
 
-// Check reports whether Redis can give the durability that is configured.
+// Check reports whether Redis, each server of it, can give the durability that is
+// configured. That a replica is there is no such thing: it comes and goes.
 func (p *Publisher) Check(ctx context.Context) error {
 	if p.durability != fsync {
 		return nil
 	}
-	// Nothing was written on this connection, so there is nothing to wait for.
-	synced := waitAOF(ctx)
-	_ = p.client.Process(ctx, synced) // synced has the error
-	return onDisk(synced)
+	return redisclient.Each(ctx, p.client, func(ctx context.Context, node redis.UniversalClient) error {
+		// Nothing was written on this connection, so there is nothing to wait for.
+		synced := p.confirmation(ctx)
+		_ = node.Process(ctx, synced) // synced has the error
+		return confirmed(synced)
+	})
 }
 
-// waitAOF asks Redis to answer once all that its connection wrote is on its own disk.
-func waitAOF(ctx context.Context) *redis.IntSliceCmd {
-	return redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, fsyncTimeout.Milliseconds())
-}
-
-// onDisk reads the answer of WAITAOF: on how many disks the entries are, Redis' own
-// and its replicas'.
-func onDisk(reply *redis.IntSliceCmd) error {
-	counts, err := reply.Result()
-	switch {
-	case err == nil && len(counts) > 0 && counts[0] >= 1:
-		return nil
-	case err == nil:
-		return ErrNotSynced
-	case strings.Contains(err.Error(), "unknown command"):
-		return ErrNoWaitAOF
-	case strings.Contains(err.Error(), "appendonly is disabled"):
-		return ErrNoAOF
-	default:
-		return fmt.Errorf("wait for the disk: %w", err)
+// confirmation asks Redis to answer once all that its connection wrote is on its own
+// disk, or at a replica.
+func (p *Publisher) confirmation(ctx context.Context) redis.Cmder {
+	if p.durability == replica {
+		return redis.NewIntCmd(ctx, "wait", 1, confirmTimeout.Milliseconds())
 	}
+	return redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, confirmTimeout.Milliseconds())
+}
+
+// confirmed reads the answer: how many replicas have the entries, or on how many disks
+// they are, Redis' own and its replicas'.
+func confirmed(reply redis.Cmder) error {
+	err := reply.Err()
+	if err != nil {
+		switch {
+		case strings.Contains(err.Error(), "unknown command"):
+			return ErrNoWaitAOF
+		case strings.Contains(err.Error(), "appendonly is disabled"):
+			return ErrNoAOF
+		default:
+			return fmt.Errorf("wait for the confirmation: %w", err)
+		}
+	}
+	switch r := reply.(type) {
+	case *redis.IntCmd:
+		if r.Val() < 1 {
+			return ErrNotReplicated
+		}
+	case *redis.IntSliceCmd:
+		if len(r.Val()) == 0 || r.Val()[0] < 1 {
+			return ErrNotSynced
+		}
+	}
+	return nil
 }

@@ -53,7 +53,7 @@ func TestFsyncAnswersOnceTheDiskHasItAndRequestsShareTheWait(t *testing.T) {
 }
 
 // calls is how often the server has run a command.
-func calls(t *testing.T, client *redis.Client, command string) int64 {
+func calls(t *testing.T, client redis.UniversalClient, command string) int64 {
 	t.Helper()
 	info, err := client.Info(t.Context(), "commandstats").Result()
 	require.NoError(t, err)
@@ -83,6 +83,16 @@ func TestFsyncWithARedisThatCannotIsRefusedClearly(t *testing.T) {
 		require.NoError(t, publish.New(publish.Config{}, client, []string{"events"}, nil, prometheus.NewRegistry()).Check(t.Context()))
 		client.Close()
 	}
+}
+
+func TestWithoutAReplicaNothingIsAcceptedThatIsToBeAtOne(t *testing.T) {
+	t.Parallel()
+	box := harness.NewSandbox(t)
+	client := connect(t, box.RedisURL)
+	p := publish.New(publish.Config{Durability: "replica"}, client, []string{box.StreamName}, nil, prometheus.NewRegistry())
+	require.NoError(t, p.Check(t.Context()), "replicas come and go")
+	run(t, p)
+	require.ErrorIs(t, p.Publish(t.Context(), []publish.Message{{Payload: "x"}}), publish.ErrNotReplicated)
 }
 
 // parrot is a server that answers each command in the same way.

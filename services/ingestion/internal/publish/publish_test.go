@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/propagation"
 
 	"weir/e2e/harness"
 	"weir/services/ingestion/internal/gate"
@@ -20,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-func connect(t *testing.T, url string) *redis.Client {
+func connect(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
 	options, err := redis.ParseURL(url)
 	require.NoError(t, err)
@@ -41,6 +43,32 @@ func run(t testing.TB, p *publish.Publisher) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+func TestOnlyEntriesOfASampledTraceCarryIt(t *testing.T) {
+	t.Parallel()
+	box := harness.NewSandbox(t)
+	client := connect(t, box.RedisURL)
+	p := publish.New(publish.Config{}, client, []string{box.StreamName}, nil, prometheus.NewRegistry())
+	run(t, p)
+	const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for i, traceparent := range []string{"", sampled, strings.TrimSuffix(sampled, "01") + "00", sampled, ""} {
+		ctx := propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": traceparent})
+		require.NoError(t, p.Publish(ctx, []publish.Message{{Payload: fmt.Sprint(i)}, {Payload: "x"}}))
+	}
+	entries, err := client.XRange(t.Context(), box.StreamName, "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 10)
+	for i, e := range entries {
+		want := map[string]any{event.Field: "x"}
+		if i%2 == 0 {
+			want[event.Field] = fmt.Sprint(i / 2)
+		}
+		if i/2 == 1 || i/2 == 3 {
+			want[event.TraceField] = sampled
+		}
+		require.Equal(t, want, e.Values)
+	}
 }
 
 func TestConcurrentRequestsAllReachTheirPartitions(t *testing.T) {

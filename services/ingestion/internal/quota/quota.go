@@ -6,10 +6,13 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/time/rate"
+
+	"weir/services/ingestion/internal/key"
 )
 
 // Quota is a bucket of events for every key, which fills up steadily.
@@ -17,19 +20,17 @@ type Quota struct {
 	perSecond float64
 	burst     int
 	policy    string
-	buckets   []*rate.Limiter
+
+	mu      sync.Mutex
+	buckets map[key.ID]*rate.Limiter // of the keys that were used, and of all senders where there are none
 }
 
-// New returns a Quota for so many keys: perSecond events a second each, and burst at
-// once after a rest. With 0 events a second there is no limit.
-func New(perSecond float64, burst, keys int) *Quota {
-	q := &Quota{perSecond: perSecond, burst: burst}
-	if perSecond == 0 {
-		return q
-	}
-	q.policy = fmt.Sprintf(`"events";q=%d;w=%d`, burst, seconds(float64(burst)/perSecond))
-	for range max(keys, 1) { // without keys all senders share one bucket
-		q.buckets = append(q.buckets, rate.NewLimiter(rate.Limit(perSecond), burst))
+// New returns a Quota: for each key perSecond events a second, and burst at once after
+// a rest. With 0 events a second there is no limit.
+func New(perSecond float64, burst int) *Quota {
+	q := &Quota{perSecond: perSecond, burst: burst, buckets: map[key.ID]*rate.Limiter{}}
+	if perSecond > 0 {
+		q.policy = fmt.Sprintf(`"events";q=%d;w=%d`, burst, seconds(float64(burst)/perSecond))
 	}
 	return q
 }
@@ -44,14 +45,14 @@ type Headers struct {
 
 // Take takes n events from the bucket of a key, all or none. The error is a problem
 // for the client: 429 that says when to come back, or 413 when that would not help.
-func (q *Quota) Take(key, n int, now time.Time) (Headers, error) {
+func (q *Quota) Take(id key.ID, n int, now time.Time) (Headers, error) {
 	if q.perSecond == 0 {
 		return Headers{}, nil
 	}
 	if n > q.burst {
 		return Headers{}, huma.NewError(http.StatusRequestEntityTooLarge, "The batch has more events than the write key may send at once: send at most "+strconv.Itoa(q.burst)+".")
 	}
-	bucket := q.buckets[key]
+	bucket := q.bucket(id)
 	allowed := bucket.AllowN(now, n)
 	left := max(bucket.TokensAt(now), 0)
 	h := Headers{
@@ -65,6 +66,17 @@ func (q *Quota) Take(key, n int, now time.Time) (Headers, error) {
 	return h, huma.ErrorWithHeaders(
 		huma.NewError(http.StatusTooManyRequests, fmt.Sprintf("The write key may send %v events a second. None of these was taken: send them again in %d s.", q.perSecond, wait)),
 		http.Header{"Retry-After": {strconv.Itoa(wait)}, "Ratelimit": {h.RateLimit}, "Ratelimit-Policy": {h.Policy}})
+}
+
+func (q *Quota) bucket(id key.ID) *rate.Limiter {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	bucket, known := q.buckets[id]
+	if !known {
+		bucket = rate.NewLimiter(rate.Limit(q.perSecond), q.burst)
+		q.buckets[id] = bucket
+	}
+	return bucket
 }
 
 func seconds(s float64) int { return int(math.Ceil(s)) }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -59,7 +60,7 @@ func Register(api huma.API, c *collector.Collector) {
 				OperationID: "segment-" + path[len("/v1/"):], Method: http.MethodPost, Path: path, Tags: []string{"Segment"},
 				Summary: "Segment's " + call.name + " call", Description: call.takes + "\n\n" + mapping,
 				Hidden: path == "/v1/"+call.short,
-				Errors: collector.Errors,
+				Errors: errorStatuses,
 			}, func(ctx context.Context, r *collector.Request) (*output, error) {
 				return collect(ctx, c, r, entrance)
 			})
@@ -69,6 +70,9 @@ func Register(api huma.API, c *collector.Collector) {
 		}
 	}
 }
+
+// errorStatuses are without 413, for which Segment has 400.
+var errorStatuses = slices.DeleteFunc(slices.Clone(collector.Errors), func(status int) bool { return status == http.StatusRequestEntityTooLarge })
 
 // mapping documents translate.
 const mapping = "How a message becomes an event: `messageId` is the idempotency key, `timestamp` (or `originalTimestamp`) the time, as given: correcting it by `sentAt`, as Segment does, would make another event of every retry. " +
@@ -143,6 +147,14 @@ func parse(r *collector.Request, body string) (object.Fields, error) {
 	return fields, nil
 }
 
+func text(example map[string]any) string {
+	data, err := json.Marshal(example)
+	if err != nil {
+		panic(err) // a constant
+	}
+	return string(data)
+}
+
 func body(call string) *huma.RequestBody {
 	limit := "At most 32 KiB."
 	example := map[string]any{
@@ -156,5 +168,6 @@ func body(call string) *huma.RequestBody {
 	}
 	return &huma.RequestBody{Description: limit, Content: map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As the Segment spec has it"}, Example: example},
+		"text/plain":       {Schema: &huma.Schema{Type: huma.TypeString, Description: "The same JSON, as browsers send it without asking first"}, Example: text(example)},
 	}}
 }

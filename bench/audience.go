@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/coder/websocket"
+
+	"weir/bench/internal/rig"
+)
+
+// audienceCommand is the command that this program runs itself with, as processes of
+// their own: the clients must not use the time of what measures, and a process may
+// have only so many connections.
+const audienceCommand = "live-clients"
+
+// perProcess is how many clients a process has: below the usual limits for open files,
+// and for ports of one address.
+const perProcess = 4000
+
+// audience is many clients of the live feed, in processes of their own.
+type audience struct {
+	processes []*listener
+}
+
+type listener struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *json.Decoder
+}
+
+// told is what a listener is told at the end: when the probes were accepted that each
+// message of the feed was the first to count.
+type told struct {
+	Accepted map[string][]int64 `json:"accepted"` // by epoch/seq: Unix microseconds
+}
+
+// answered is what it says then.
+type answered struct {
+	Ready    bool                   `json:"ready"`
+	Messages int64                  `json:"messages"` // received, since the first event was heard
+	Closed   int                    `json:"closed"`   // clients that were closed
+	Missed   int64                  `json:"missed"`   // updates that a client did not get, between two that it got
+	Why      string                 `json:"why"`      // the first of the reasons for which clients were closed
+	Latency  *hdrhistogram.Snapshot `json:"latency"`
+	Error    string                 `json:"error"`
+}
+
+// listen starts the processes, and returns when all clients are connected.
+func listen(ctx context.Context, api string, clients int) (a *audience, err error) {
+	a = &audience{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	program, err := os.Executable()
+	if err != nil {
+		return a, err
+	}
+	for i := 0; clients > 0; i++ {
+		n := min(clients, perProcess)
+		clients -= n
+		// Each process from a local address of its own, where there are several: ports are per address.
+		c := exec.Command(program, audienceCommand, "-url", api, "-clients", strconv.Itoa(n), "-from", fmt.Sprintf("127.0.0.%d", 2+i))
+		c.Env = append(os.Environ(), audienceVariable+"=1")
+		c.Stderr = os.Stderr
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us: closing its input ends it
+		l := &listener{command: c}
+		if l.in, err = c.StdinPipe(); err != nil {
+			return a, err
+		}
+		output, err := c.StdoutPipe()
+		if err != nil {
+			return a, err
+		}
+		l.out = json.NewDecoder(output)
+		if err := c.Start(); err != nil {
+			return a, err
+		}
+		a.processes = append(a.processes, l)
+	}
+	for _, l := range a.processes {
+		if _, err := l.answer(ctx); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}
+
+// audienceVariable lets a test's binary know that it is to be a listener.
+const audienceVariable = "WEIR_BENCH_LIVE_CLIENTS"
+
+func (l *listener) answer(ctx context.Context) (answered, error) {
+	stop := context.AfterFunc(ctx, func() { _ = l.command.Process.Kill() })
+	defer stop()
+	var a answered
+	if err := l.out.Decode(&a); err != nil {
+		return a, fmt.Errorf("a process of live clients ended: %w", err)
+	}
+	if a.Error != "" {
+		return a, errors.New(a.Error)
+	}
+	return a, nil
+}
+
+// heardByAll is what all clients got.
+type heardByAll struct {
+	latency          rig.Latency
+	messages, missed int64
+	closed           int
+	why              string
+}
+
+// Result ends the listening, and returns what was heard.
+func (a *audience) Result(accepted map[string][]time.Time) (heardByAll, error) {
+	all := heardByAll{latency: rig.NewLatency()}
+	t := told{Accepted: map[string][]int64{}}
+	for message, times := range accepted {
+		for _, at := range times {
+			t.Accepted[message] = append(t.Accepted[message], at.UnixMicro())
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, l := range a.processes {
+		if err := json.NewEncoder(l.in).Encode(t); err != nil {
+			return all, err
+		}
+		got, err := l.answer(ctx)
+		if err != nil {
+			return all, err
+		}
+		all.messages, all.missed, all.closed = all.messages+got.Messages, all.missed+got.Missed, all.closed+got.Closed
+		if all.why == "" {
+			all.why = got.Why
+		}
+		if got.Latency != nil {
+			all.latency.Merge(got.Latency)
+		}
+	}
+	return all, nil
+}
+
+// Close ends the processes.
+func (a *audience) Close() error {
+	for _, l := range a.processes {
+		_ = l.in.Close()
+		_ = l.command.Process.Kill()
+		_ = l.command.Wait() // it was killed: that is no news
+	}
+	a.processes = nil
+	return nil
+}
+
+// sit is what a listener's process does.
+func sit(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	flags := flag.NewFlagSet(audienceCommand, flag.ContinueOnError)
+	api, clients, from := flags.String("url", "", ""), flags.Int("clients", 1, ""), flags.String("from", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	h := hearing{at: map[string][]int64{}}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	say := json.NewEncoder(out)
+	if err := h.connect(ctx, *api, *clients, *from); err != nil {
+		return errors.Join(err, say.Encode(answered{Error: err.Error()}))
+	}
+	if err := say.Encode(answered{Ready: true}); err != nil {
+		return err
+	}
+	var t told
+	if err := json.NewDecoder(in).Decode(&t); err != nil {
+		return nil // whom we listen for has ended
+	}
+	h.mu.Lock()
+	latency := rig.NewLatency()
+	for message, accepted := range t.Accepted {
+		for _, at := range h.at[message] {
+			for _, since := range accepted {
+				latency.Record(time.Duration(at-since) * time.Microsecond)
+			}
+		}
+	}
+	a := answered{Messages: h.messages, Closed: h.closed, Missed: h.missed, Why: h.why, Latency: latency.Export()}
+	h.mu.Unlock()
+	cancel()
+	h.clients.Wait()
+	return say.Encode(a)
+}
+
+// hearing is what the clients of one process have heard.
+type hearing struct {
+	clients sync.WaitGroup
+
+	mu               sync.Mutex
+	at               map[string][]int64 // by epoch/seq: when each client had it
+	messages, missed int64
+	closed           int
+	why              string
+}
+
+// connect connects the clients, some at a time. They are bare connections, and none of
+// package live's: thousands that read every message whole would be measured themselves,
+// and one that came back by itself would hide that it was closed.
+func (h *hearing) connect(ctx context.Context, api string, clients int, from string) error {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	if local, err := net.ResolveTCPAddr("tcp", from+":0"); err == nil && strings.Contains(api, "127.0.0.1") {
+		if l, err := net.ListenTCP("tcp", local); err == nil { // not every system has more than 127.0.0.1
+			_ = l.Close()
+			dialer.LocalAddr = local
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	const atATime = 50
+	free := make(chan struct{}, atATime)
+	failed := make(chan error, clients)
+	var connecting sync.WaitGroup
+	for range clients {
+		free <- struct{}{}
+		connecting.Go(func() {
+			defer func() { <-free }()
+			conn, response, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(api, "http")+"/v1/live", &websocket.DialOptions{HTTPClient: client})
+			if err != nil {
+				failed <- err
+				return
+			}
+			if response.Body != nil {
+				_ = response.Body.Close()
+			}
+			conn.SetReadLimit(64 << 20)
+			h.clients.Go(func() { h.listen(ctx, conn) })
+		})
+	}
+	connecting.Wait()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("%d of %d clients were not let in: %w", len(failed)+1, clients, err)
+	default:
+		return nil
+	}
+}
+
+// listen notes when each update came. It reads no more of a message than its place.
+func (h *hearing) listen(ctx context.Context, conn *websocket.Conn) {
+	defer func() { _ = conn.CloseNow() }()
+	lastEpoch, last := "", int64(0)
+	for {
+		_, text, err := conn.Read(ctx)
+		now := time.Now().UnixMicro()
+		h.mu.Lock()
+		if err != nil {
+			if ctx.Err() == nil {
+				if h.closed++; h.why == "" {
+					h.why = err.Error()
+				}
+			}
+			h.mu.Unlock()
+			return
+		}
+		epoch, seq, kind := place(text)
+		if kind == "delta" {
+			h.messages++
+			h.at[epoch+"/"+strconv.FormatInt(seq, 10)] = append(h.at[epoch+"/"+strconv.FormatInt(seq, 10)], now)
+			if epoch == lastEpoch && seq > last+1 {
+				h.missed += seq - last - 1
+			}
+		}
+		if kind == "delta" || kind == "snapshot" {
+			lastEpoch, last = epoch, seq
+		}
+		h.mu.Unlock()
+	}
+}
+
+// place reads where in the feed a message is, and of what kind. The fields stand at its
+// beginning, in this order: {"type":"delta","epoch":"...","seq":17,...
+func place(text []byte) (epoch string, seq int64, kind string) {
+	head := string(text[:min(len(text), 200)])
+	_, rest, _ := strings.Cut(head, `"type":"`)
+	kind, rest, _ = strings.Cut(rest, `"`)
+	_, rest, _ = strings.Cut(rest, `"epoch":"`)
+	epoch, rest, _ = strings.Cut(rest, `"`)
+	_, rest, _ = strings.Cut(rest, `"seq":`)
+	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end > 0 {
+		seq, _ = strconv.ParseInt(rest[:end], 10, 64)
+	}
+	return epoch, seq, kind
+}

@@ -1,0 +1,95 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"weir/openapi/client/ingestion"
+)
+
+const wake = syscall.SIGCONT
+
+// Load is what the generator is to do.
+type Load struct {
+	Rate float64 // events per second
+	Hold bool    // what is refused waits and is sent later; else it is given up and counted
+	Even bool    // at equal distances; else as independent visitors come
+}
+
+// Begin lets the generator offer a load until End.
+func (r *Rig) Begin(ctx context.Context, l Load) error {
+	g, err := r.generator()
+	if err != nil {
+		return err
+	}
+	arrivals, overload := ingestion.ChangeArrivalsPoisson, ingestion.ChangeOverloadOffer
+	if l.Hold {
+		overload = ingestion.ChangeOverloadHold
+	}
+	if l.Even {
+		arrivals = ingestion.ChangeArrivalsEven
+	}
+	change := ingestion.Change{Rate: &l.Rate, Arrivals: &arrivals, Overload: &overload, Volume: &ingestion.Volume{}, Faults: &ingestion.Faults{}}
+	if _, err := Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
+		return err
+	}
+	s, err := Answer(g.StartGeneratorWithResponse(ctx))
+	if err != nil {
+		return err
+	}
+	r.ledger.begin(l, s)
+	return nil
+}
+
+// End ends the load and returns what became of it, once what was on its way has arrived.
+func (r *Rig) End(ctx context.Context) (f ingestion.Figures, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	g, err := r.generator()
+	if err != nil {
+		return f, err
+	}
+	s, err := Answer(g.StopGeneratorWithResponse(ctx))
+	if err == nil {
+		r.ledger.end(s)
+	}
+	return s.Statistics, err
+}
+
+// Status asks the generator.
+func (r *Rig) Status(ctx context.Context) (s ingestion.Status, err error) {
+	g, err := r.generator()
+	if err != nil {
+		return s, err
+	}
+	return Answer(g.GetGeneratorWithResponse(ctx))
+}
+
+func (r *Rig) generator() (*ingestion.ClientWithResponses, error) {
+	p := r.Program(Generator)
+	if p == nil {
+		return nil, errors.New("the generator does not run")
+	}
+	return ingestion.NewClientWithResponses(p.URL)
+}
+
+// Answered is the answer of an operation of a generated client.
+type Answered[T any] interface {
+	GetJSON200() *T
+	GetBody() []byte
+	Status() string
+}
+
+// Answer is what an operation answered. Any status but 200 is an error with what was said.
+func Answer[T any](r Answered[T], err error) (answer T, _ error) {
+	if err != nil {
+		return answer, err
+	}
+	if r.GetJSON200() == nil {
+		return answer, fmt.Errorf("answered with %s: %s", r.Status(), r.GetBody())
+	}
+	return *r.GetJSON200(), nil
+}

@@ -1,0 +1,256 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"weir/e2e/harness"
+	"weir/services/shared/event"
+)
+
+// page is the dashboard in a browser of its own.
+type page struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu        sync.Mutex
+	faults    []string // what went to the console as an error, and exceptions
+	addresses []string // of every request
+}
+
+func open(t *testing.T, w *world) *page {
+	t.Helper()
+	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(harness.Chromium(t)), chromedp.NoSandbox,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(time.Minute))
+	// Long enough for a machine that does much else; a browser that hangs is ended.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, o...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	p := &page{t: t, ctx: ctx}
+	chromedp.ListenTarget(ctx, func(e any) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch e := e.(type) {
+		case *runtime.EventExceptionThrown:
+			p.faults = append(p.faults, e.ExceptionDetails.Error())
+		case *log.EventEntryAdded:
+			// Containers of other tests come and go, each with an interface of this machine:
+			// Chromium then drops what is under way, says so, and the page asks again.
+			if e.Entry.Level == log.LevelError && !strings.Contains(e.Entry.Text, "net::ERR_NETWORK_CHANGED") {
+				p.faults = append(p.faults, e.Entry.Text+" "+e.Entry.URL)
+			}
+		case *network.EventRequestWillBeSent:
+			p.addresses = append(p.addresses, e.Request.URL)
+		}
+	})
+	p.do(log.Enable(), network.Enable(), chromedp.EmulateViewport(1280, 900), chromedp.Navigate("http://"+w.address+"/"))
+	return p
+}
+
+func (p *page) do(actions ...chromedp.Action) {
+	p.t.Helper()
+	require.NoError(p.t, chromedp.Run(p.ctx, actions...))
+}
+
+// text is what an element shows.
+func (p *page) text(selector string) (text string) {
+	p.t.Helper()
+	p.do(chromedp.Evaluate(`document.querySelector(`+"`"+selector+"`"+`)?.textContent.trim() ?? ""`, &text))
+	return text
+}
+
+// shows waits until an element's text contains what is wanted.
+func (p *page) shows(selector, want string) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool { return strings.Contains(p.text(selector), want) }, time.Minute, 100*time.Millisecond, "%s: %q", selector, want)
+}
+
+// picture is for people to look at: WEIR_SCREENSHOTS names a folder outside the tree.
+func (p *page) picture(name string) {
+	p.t.Helper()
+	folder := os.Getenv("WEIR_SCREENSHOTS")
+	if folder == "" {
+		return
+	}
+	var data []byte
+	p.do(chromedp.FullScreenshot(&data, 100))
+	require.NoError(p.t, os.WriteFile(filepath.Join(folder, name+".png"), data, 0o600))
+}
+
+func shopVisits() (list []event.Event) {
+	now := time.Now()
+	for i := range 60 {
+		e := pageView(now.Add(-time.Duration(i*i) * 20 * time.Second))
+		e.UserID = "u" + string(rune('a'+i%7))
+		e.Path, e.Country, e.Browser = []string{"/", "/pricing", "/products/lamp"}[i%3], []string{"DE", "FR"}[i%2], "Firefox"
+		if i%10 == 0 {
+			e.Type, e.Value, e.HasValue, e.Currency = "purchase", 49_950_000, true, "EUR"
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func TestDashboardShowsWhatTheAPIAnswersAndWhatHappens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(shopVisits()...)
+	w.start("LIVE_RECONCILE", "1h").current()
+	p := open(t, w)
+	p.shows("#state-text", "Live")
+	var summary struct {
+		Events int64
+	}
+	w.ok("/v1/metrics/summary", nil, &summary)
+	require.EqualValues(t, 60, summary.Events)
+	p.shows("#range-events", "60")
+	p.shows("#users", "7")
+	p.shows("#top-path li", "/")
+	p.shows("#top-path li b", "20")
+	p.shows("#top-country", "DE30 50%")
+	p.shows("#chart-table", "page_view")
+	p.shows("#funnel", "View")
+	p.shows("#status", "Dead letters")
+	p.shows("#status", "PostgreSQL")
+
+	// An update comes without a reload, and the sampled event with it.
+	before := p.text("#live-events")
+	sale := pageView(time.Now())
+	sale.Type, sale.Path, sale.Value, sale.HasValue, sale.Currency = "purchase", "/checkout", 10_500_000, true, "EUR"
+	b := w.store(sale)
+	b.Sample = append(b.Sample, sale.AppendJSON(nil))
+	w.publish(b)
+	require.Eventually(t, func() bool { return p.text("#live-events") != before }, time.Minute, 50*time.Millisecond)
+	p.shows("#ticker tbody", "/checkout")
+	p.shows("#range-events", "61")
+	p.picture("light")
+
+	// Dark at the press of a button, and as the system is.
+	ground := func() (colour string) {
+		p.do(chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &colour))
+		return colour
+	}
+	light := ground()
+	p.do(chromedp.Click("#theme", chromedp.ByQuery))
+	dark := ground()
+	require.NotEqual(t, light, dark)
+	p.picture("dark")
+	p.do(chromedp.Evaluate(`localStorage.clear()`, nil), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	require.Eventually(t, func() bool { return ground() == dark }, time.Minute, 50*time.Millisecond)
+
+	// A phone: nothing is wider than the screen.
+	p.do(chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile))
+	var wide bool
+	p.do(chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth`, &wide))
+	require.False(t, wide, "it scrolls sideways")
+	p.picture("phone")
+
+	// By keyboard: everything that can be used is reached.
+	reached := map[string]bool{}
+	for range 14 {
+		var at string
+		p.do(chromedp.KeyEvent("\t"), chromedp.Evaluate(`(e => e.id || e.className || e.getAttribute("href") || e.tagName)(document.activeElement)`, &at))
+		reached[at] = true
+	}
+	for _, id := range []string{"skip", "/docs/", "theme", "range", "group", "SUMMARY", "pause", "ticker"} {
+		require.Contains(t, reached, id)
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, address := range p.addresses {
+		require.Contains(t, address, w.address, "another host")
+	}
+	require.Empty(t, p.faults)
+}
+
+func TestDashboardAsksAgainWhenAnAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(shopVisits()...)
+	w.start().current()
+	p := open(t, w)
+	p.shows("#top-path li b", "20")
+
+	lost := map[string]bool{}
+	chromedp.ListenTarget(p.ctx, func(e any) {
+		paused, ok := e.(*fetch.EventRequestPaused)
+		if !ok {
+			return
+		}
+		var answer chromedp.Action = fetch.ContinueRequest(paused.RequestID)
+		if !lost[paused.Request.URL] {
+			lost[paused.Request.URL] = true
+			answer = fetch.FailRequest(paused.RequestID, network.ErrorReasonConnectionReset)
+		}
+		go func() { _ = chromedp.Run(p.ctx, answer) }()
+	})
+	p.do(fetch.Enable().WithPatterns([]*fetch.RequestPattern{{URLPattern: "*/v1/metrics/*"}}),
+		chromedp.Evaluate(`document.getElementById("top-path").replaceChildren()`, nil),
+		chromedp.SetValue("#range", "7d", chromedp.ByQuery),
+		chromedp.Evaluate(`document.getElementById("range").dispatchEvent(new Event("change", { bubbles: true }))`, nil))
+	p.shows("#top-path li b", "20")
+	require.Empty(t, p.text(".fault"))
+}
+
+func TestDashboardSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(shopVisits()...)
+	w.start().current()
+	p := open(t, w)
+	p.shows("#state-text", "Live")
+	_, port, _ := strings.Cut(w.address, ":")
+	require.NoError(t, w.stop())
+	p.shows("#state-text", "Connecting")
+	w.store(several(100, time.Now())...)
+	w.start("API_PORT", port).current()
+	p.shows("#state-text", "Live")
+	require.Eventually(t, func() bool { return len(p.text("#live-events")) == 3 }, time.Minute, 50*time.Millisecond, "what happened meanwhile is shown")
+}
+
+func TestDashboardAsksForTheKeyAndOpensTheFeedWithATicket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(shopVisits()...)
+	w.start("API_READ_KEYS", "sesame")
+	p := open(t, w)
+	p.do(chromedp.WaitVisible("#key", chromedp.ByQuery), chromedp.SendKeys("#key", "wrong\r", chromedp.ByQuery))
+	p.shows("#ask-fault", "does not know")
+	p.do(chromedp.Evaluate(`document.getElementById("key").value = ""`, nil), chromedp.SendKeys("#key", "sesame\r", chromedp.ByQuery))
+	p.shows("#state-text", "Live")
+	p.shows("#range-events", "60")
+}
+
+func TestPageLoadsOnlyWhatItMay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t)).start()
+	response := w.get("/", nil, nil)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Contains(t, response.Header.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.address+"/assets/app.js", nil)
+	require.NoError(t, err)
+	request.Header.Set("If-None-Match", w.get("/assets/app.js", nil, nil).Header.Get("ETag"))
+	again, err := w.http.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, again.Body.Close())
+	require.Equal(t, http.StatusNotModified, again.StatusCode)
+	require.Equal(t, http.StatusNotFound, w.get("/assets/other.js", nil, nil).StatusCode)
+}

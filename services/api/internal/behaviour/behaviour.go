@@ -1,0 +1,64 @@
+// Package behaviour answers what users do one after the other, from the events
+// themselves: sessions, funnels, retention and paths.
+package behaviour
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"weir/services/api/internal/query"
+)
+
+// Register adds the operations /v1/sessions, /v1/funnel, /v1/retention and /v1/paths.
+func Register(api huma.API, r *query.Reader) {
+	q := &questions{Reader: r, running: make(chan struct{}, maxRunning)}
+	registerSessions(api, q)
+	registerFunnel(api, q)
+	registerRetention(api, q)
+	registerPaths(api, q)
+}
+
+const (
+	// maxRunning bounds how many of these questions run at once, and so their memory:
+	// each may hold up to maxSubjects states. More would only make all of them slower.
+	maxRunning = 2
+
+	// maxWait is how long a question waits for its turn.
+	maxWait = 5 * time.Second
+
+	// maxSubjects bounds the users, or sessions, that one answer is about. A session
+	// takes 100 bytes, one of paths as much, a user of retention 40, of a funnel of three
+	// steps 300, and of one of ten steps 900 (BenchmarkState): 1.8 GB at the very most.
+	maxSubjects = 2_000_000
+)
+
+// questions is the reader of all four, with a bound on how many run.
+type questions struct {
+	*query.Reader
+	running chan struct{}
+}
+
+// turn waits until the question may run. done ends it.
+func (q *questions) turn(ctx context.Context) (done func(), err error) {
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	select {
+	case q.running <- struct{}{}:
+		return func() { <-q.running }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+		return nil, huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(
+			"Too many long questions are being answered just now; try again after the seconds in Retry-After."),
+			http.Header{"Retry-After": {"5"}})
+	}
+}
+
+// tooMuch is the answer when a range holds more than fits into memory.
+func tooMuch(of string) error {
+	return query.Invalid("from", "the range holds too many "+of+
+		" for one answer: ask for a shorter range, or for fewer events with filter", nil)
+}

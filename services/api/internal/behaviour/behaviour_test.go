@@ -1,0 +1,157 @@
+package behaviour
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// someDeeds makes events of a few users that often share a time, in the order of time
+// and id.
+func someDeeds(n, users, times, steps int) []deed {
+	rows := make([]deed, n)
+	for i := range rows {
+		rows[i] = deed{who: hash(1 + rand.N(users)), time: rand.N(int64(times)), steps: uint16(rand.N(1 << steps)), label: hash(1 + rand.N(3))}
+		rows[i].id[0], rows[i].id[15] = byte(rand.N(256)), byte(i)
+		if rand.N(3) > 0 {
+			rows[i].steps &= uint16(rand.N(1 << steps))
+		}
+	}
+	inOrder(rows)
+	return rows
+}
+
+// inParts hands rows over as a scan does: in order from part to part, in none inside.
+func inParts(t *testing.T, rows []deed, add func([]deed) error) {
+	t.Helper()
+	rows = slices.Clone(rows)
+	for len(rows) > 0 {
+		n := 1 + rand.N(len(rows))
+		for n < len(rows) && rows[n].time == rows[n-1].time {
+			n++ // a slice ends between two times
+		}
+		part := rows[:n]
+		rand.Shuffle(n, func(i, j int) { part[i], part[j] = part[j], part[i] })
+		require.NoError(t, add(part))
+		rows = rows[n:]
+	}
+}
+
+// naive tries every first step of a user, and takes for each further step the next
+// event of it.
+func naive(mine []deed, steps int, window int64) (best attempt) {
+	at := -1 // where the best one took its last step
+	for i := range mine {
+		if mine[i].steps&1 == 0 {
+			continue
+		}
+		a := attempt{start: int32(i + 1), label: mine[i].label, times: []int64{mine[i].time}}
+		reached := []int{i}
+		for j := i + 1; j < len(mine) && len(a.times) < steps; j++ {
+			if mine[j].time-mine[i].time <= window && mine[j].steps&(1<<len(a.times)) != 0 {
+				a.times, reached = append(a.times, mine[j].time), append(reached, j)
+			}
+		}
+		last := reached[len(reached)-1]
+		if len(a.times) > len(best.times) || len(a.times) == len(best.times) && last <= at {
+			best, at = a, last
+		}
+	}
+	return best
+}
+
+func TestBestAttemptIsWhatTryingAllOfThemFinds(t *testing.T) {
+	t.Parallel()
+	for range 3000 {
+		steps, window := 2+rand.N(3), int64(1+rand.N(30))
+		rows := someDeeds(1+rand.N(60), 3, 10+rand.N(60), steps)
+		f := funnel{steps: steps, window: window, users: map[hash]*traveller{}}
+		inParts(t, rows, f.add)
+		for who := hash(1); who <= 3; who++ {
+			var mine []deed
+			for _, r := range rows {
+				if r.who == who {
+					mine = append(mine, r)
+				}
+			}
+			want := naive(mine, steps, window)
+			if len(want.times) == 0 {
+				require.Nil(t, f.users[who])
+				continue
+			}
+			require.Equal(t, want.times, f.users[who].best.times)
+			require.Equal(t, want.label, f.users[who].best.label)
+		}
+	}
+}
+
+func TestPathsAreTheEventsNextToTheFirstOne(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{false, true} {
+		for range 1000 {
+			rows := someDeeds(1+rand.N(60), 4, 60, 2)
+			trails := trails{steps: 1 + rand.N(maxPathSteps), before: before, sessions: map[hash]*trail{}}
+			inParts(t, rows, trails.add)
+			want, sessions := map[string]int64{}, int64(0)
+			name := map[hash]string{1: "a", 2: "b", 3: "c"}
+			for who := hash(1); who <= 4; who++ {
+				var mine []string
+				start := -1
+				for _, r := range rows {
+					if r.who != who {
+						continue
+					}
+					if r.steps&1 != 0 && start < 0 {
+						start = len(mine)
+					}
+					mine = append(mine, name[r.label])
+				}
+				if start < 0 {
+					continue
+				}
+				sessions++
+				if before {
+					want[fmt.Sprint(mine[max(0, start-trails.steps):start+1])]++
+				} else {
+					want[fmt.Sprint(mine[start:min(len(mine), start+trails.steps+1)])]++
+				}
+			}
+			a := trails.answer(name, 50)
+			got := map[string]int64{}
+			for _, p := range a.Paths {
+				got[fmt.Sprint(p.Path)] = p.Sessions
+			}
+			require.Equal(t, want, got)
+			require.Equal(t, sessions, a.Sessions)
+			require.Zero(t, a.Other)
+			one := trails.answer(name, 1) // what is not shown is summed
+			if sessions > 0 {
+				require.Equal(t, sessions, one.Paths[0].Sessions+one.Other)
+			}
+			sum := func(list []Transition) (n int64) {
+				for _, l := range list {
+					n += l.Sessions
+				}
+				return n
+			}
+			require.Equal(t, sum(a.Transitions), sum(one.Transitions))
+		}
+	}
+}
+
+func TestWindowIsADuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"1s": time.Second, "30m": 30 * time.Minute, "7d": 168 * time.Hour, "30d": 720 * time.Hour, "720h": 720 * time.Hour} {
+		got, ok := parseWindow(text)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "d", "0d", "31d", "-1d", "1.5d", "0s", "721h", "-1h", "a week", "99999999999999999999d", "1ms", "+3d"} {
+		_, ok := parseWindow(text)
+		require.False(t, ok, text)
+	}
+}

@@ -1,0 +1,74 @@
+package behaviour
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// BenchmarkState measures how many bytes one user or session takes while an answer is
+// put together: what maxSubjects bounds. Half of the users come to the last step.
+func BenchmarkState(b *testing.B) {
+	const subjects = 1_000_000
+	deeds := func(steps int, add func([]deed) error) error {
+		for i := range subjects {
+			for step := range 1 + i%2*(steps-1) {
+				if err := add([]deed{{who: hash(i)*0x9e3779b97f4a7c15 | 1, time: int64(step), steps: 1 << step, label: 1}}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for name, fill := range map[string]func() (any, error){
+		"session": func() (any, error) {
+			v := &visits{names: &names{}, index: map[hash]int32{}}
+			for i := range subjects {
+				if err := v.add([]visit{{session: hash(i)*0x9e3779b97f4a7c15 | 1, view: true}}); err != nil {
+					return nil, err
+				}
+			}
+			return v, nil
+		},
+		"user of a funnel of 3 steps": func() (any, error) {
+			f := &funnel{steps: 3, window: 10, users: map[hash]*traveller{}}
+			return f, deeds(3, f.add)
+		},
+		"user of a funnel of 10 steps": func() (any, error) {
+			f := &funnel{steps: 10, window: 10, users: map[hash]*traveller{}}
+			return f, deeds(10, f.add)
+		},
+		"session of paths": func() (any, error) {
+			t := &trails{steps: maxPathSteps, sessions: map[hash]*trail{}}
+			return t, deeds(1, t.add)
+		},
+		"user of retention": func() (any, error) {
+			c := newCohorts([]time.Time{time.Unix(0, 0), time.Unix(1, 0)})
+			for i := range subjects {
+				if err := c.add([]mark{{who: hash(i)*0x9e3779b97f4a7c15 | 1, joins: true}}); err != nil {
+					return nil, err
+				}
+			}
+			return c, nil
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				before := heap()
+				state, err := fill()
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(heap()-before)/subjects, "B/subject")
+				runtime.KeepAlive(state)
+			}
+		})
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

@@ -1,0 +1,196 @@
+package behaviour
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"weir/services/api/internal/access"
+	"weir/services/api/internal/filter"
+	"weir/services/api/internal/query"
+	"weir/services/api/internal/span"
+)
+
+// margin is how far before and after the range a session is looked for: those that
+// began before it do not belong to it, and those that begin in it may end after it.
+const margin = time.Hour
+
+// maxDays bounds the range of a question that reads every event of it.
+const maxDays = 31
+
+type sessionsInput struct {
+	span.Between
+	filter.Input
+	Limit int `query:"limit" minimum:"1" maximum:"50" default:"10" doc:"How many entry and exit pages are listed"`
+}
+
+// Sessions is the answer of /v1/sessions.
+type Sessions struct {
+	Meta             span.Meta   `json:"meta"`
+	Sessions         int64       `json:"sessions" doc:"Sessions that began in the range" example:"1200"`
+	Events           int64       `json:"events" doc:"Their events" example:"5100"`
+	EventsPerSession float64     `json:"events_per_session" doc:"Mean; 0 without sessions" example:"4.25"`
+	Length           Length      `json:"length"`
+	Bounces          int64       `json:"bounces" doc:"Sessions with one page view, or with one event and no page view" example:"300"`
+	BounceRate       float64     `json:"bounce_rate" doc:"Share of the sessions that bounced; 0 without sessions" example:"0.25"`
+	EntryPages       []PageCount `json:"entry_pages" nullable:"false" doc:"Paths of the sessions' first page views, most frequent first"`
+	EntryOther       int64       `json:"entry_other" doc:"Sessions that began on any other page, or viewed none" example:"40"`
+	ExitPages        []PageCount `json:"exit_pages" nullable:"false" doc:"Paths of the sessions' last page views, most frequent first"`
+	ExitOther        int64       `json:"exit_other" doc:"Sessions that ended on any other page, or viewed none" example:"40"`
+}
+
+// Length is how long sessions last, from the first event to the last.
+type Length struct {
+	Mean   float64 `json:"mean_seconds" example:"95.2" doc:"0 without sessions"`
+	Median float64 `json:"median_seconds" example:"41.5"`
+	P90    float64 `json:"p90_seconds" example:"260.1" doc:"Nine of ten sessions are no longer; interpolated, as percentile_cont is in SQL"`
+}
+
+// PageCount is how many sessions have a page in common.
+type PageCount struct {
+	Path     string `json:"path" example:"/pricing"`
+	Sessions int64  `json:"sessions" example:"120"`
+}
+
+type sessionsOutput struct{ Body Sessions }
+
+func registerSessions(api huma.API, q *questions) {
+	huma.Register(api, huma.Operation{
+		OperationID: "get-sessions", Method: http.MethodGet, Path: "/v1/sessions", Tags: []string{"Behaviour"},
+		Summary: "How long people stay, and where they come in and leave",
+		Description: "A session is the events that have a session_id in common. It belongs to the range by its first event, and is " +
+			"counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it " +
+			"for what is done then in sessions that began in the range; what is further away than that is not looked at. " +
+			"A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. " +
+			"Answered from the raw events, over at most 31 days and two million sessions.",
+		Security: access.Required(), Errors: query.Errors,
+	}, func(ctx context.Context, in *sessionsInput) (*sessionsOutput, error) {
+		s, where, err := about(in.Between, in.Input)
+		if err != nil {
+			return nil, err
+		}
+		done, err := q.turn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		var known names
+		visits := visits{names: &known, index: map[hash]int32{}}
+		scan := scan{first: s.From, from: s.From.Add(-margin), to: s.To.Add(margin)}
+		scan.columns = "session_id, time, CASE WHEN type = 'page_view' THEN coalesce(path, '') END"
+		scan.where = "session_id IS NOT NULL AND " + where.SQL(scan.arg)
+		asOf, err := run(ctx, q.Reader, scan, func() func(*visit, [][]byte) error {
+			name := known.reader()
+			return func(v *visit, raw [][]byte) (err error) {
+				v.session, v.time, v.view = hashOf(raw[0]), micros(raw[1]), raw[2] != nil
+				if len(raw[2]) > 0 {
+					v.page, err = name(raw[2])
+				}
+				return err
+			}
+		}, visits.add)
+		if err != nil {
+			return nil, err
+		}
+		out := &sessionsOutput{visits.summarise(s.From.UnixMicro(), s.To.UnixMicro(), in.Limit)}
+		out.Body.Meta = span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}
+		return out, nil
+	})
+}
+
+// visit is an event of a session.
+type visit struct {
+	session hash
+	time    int64 // microseconds
+	page    hash  // 0 when it has no path
+	view    bool
+}
+
+// stay is a session. Its pages are those of its first and last page view; of several
+// in the same microsecond, the one whose path sorts first.
+type stay struct {
+	first, last   int64
+	entered, left int64
+	entry, exit   hash
+	events, views uint32
+}
+
+// visits puts sessions together from their events, in any order.
+type visits struct {
+	names *names
+	index map[hash]int32
+	stays []stay
+}
+
+func (v *visits) add(rows []visit) error {
+	for i := range rows {
+		r := &rows[i]
+		n, ok := v.index[r.session]
+		if !ok {
+			if len(v.stays) == maxSubjects {
+				return tooMuch("sessions")
+			}
+			n = int32(len(v.stays))
+			v.index[r.session] = n
+			v.stays = append(v.stays, stay{first: r.time, last: r.time})
+		}
+		s := &v.stays[n]
+		s.events++
+		s.first, s.last = min(s.first, r.time), max(s.last, r.time)
+		if !r.view {
+			continue
+		}
+		s.views++
+		if s.views == 1 || r.time < s.entered || r.time == s.entered && v.names.less(r.page, s.entry) {
+			s.entered, s.entry = r.time, r.page
+		}
+		if s.views == 1 || r.time > s.left || r.time == s.left && v.names.less(r.page, s.exit) {
+			s.left, s.exit = r.time, r.page
+		}
+	}
+	return nil
+}
+
+// summarise counts the sessions that began in [from, to).
+func (v *visits) summarise(from, to int64, limit int) (a Sessions) {
+	var lengths []int64
+	var sum float64
+	entries, exits := map[hash]int64{}, map[hash]int64{}
+	for i := range v.stays {
+		s := &v.stays[i]
+		if s.first < from || s.first >= to {
+			continue
+		}
+		a.Sessions++
+		a.Events += int64(s.events)
+		if s.views == 1 || s.views == 0 && s.events == 1 {
+			a.Bounces++
+		}
+		entries[s.entry]++
+		exits[s.exit]++
+		lengths = append(lengths, s.last-s.first)
+		sum += float64(s.last - s.first)
+	}
+	a.EntryPages, a.EntryOther = topPages(entries, v.names.text, limit)
+	a.ExitPages, a.ExitOther = topPages(exits, v.names.text, limit)
+	if a.Sessions == 0 {
+		return a
+	}
+	slices.Sort(lengths)
+	n := float64(a.Sessions)
+	a.EventsPerSession, a.BounceRate = float64(a.Events)/n, float64(a.Bounces)/n
+	a.Length = Length{sum / n / 1e6, quantile(lengths, 0.5) / 1e6, quantile(lengths, 0.9) / 1e6}
+	return a
+}
+
+func topPages(count map[hash]int64, name map[hash]string, limit int) ([]PageCount, int64) {
+	top, other := topOf(count, name, limit)
+	list := make([]PageCount, len(top))
+	for i, t := range top {
+		list[i] = PageCount{t.name, t.count}
+	}
+	return list, other
+}

@@ -1,0 +1,64 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// stream is the transport of server-sent events.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// newStream begins the answer. The browser's EventSource comes back by itself, after
+// a second, and says the last id.
+func newStream(w http.ResponseWriter) (*stream, error) {
+	s := &stream{w, http.NewResponseController(w)}
+	// The server's deadline for reading a request would end the answer after a minute.
+	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold the messages back
+	w.WriteHeader(http.StatusOK)
+	return s, s.send([]byte("retry: 1000\n\n"))
+}
+
+func (s *stream) write(_ context.Context, p *packet) error {
+	var b bytes.Buffer
+	if p.id != "" {
+		b.WriteString("id: " + p.id + "\n")
+	}
+	b.WriteString("data: ") // JSON has no line breaks
+	b.Write(p.data)
+	b.WriteString("\n\n")
+	return s.send(b.Bytes())
+}
+
+func (s *stream) send(data []byte) error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(data); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}
+
+// read has nothing to take: only the end of the request tells that the client is gone.
+func (s *stream) read(ctx context.Context) { <-ctx.Done() }
+
+// close says why in a comment, which EventSource skips; it comes back and resumes.
+func (s *stream) close(_ websocket.StatusCode, reason string) {
+	_ = s.send([]byte(": " + reason + "\n\n"))
+}
+
+// free leaves the connection to the server.
+func (s *stream) free() {}

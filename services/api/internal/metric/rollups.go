@@ -1,0 +1,238 @@
+package metric
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"weir/services/shared/rollup"
+	"weir/services/shared/unique"
+)
+
+// statement is SQL under construction. Its text is made of constants only: whatever
+// comes from a client is an argument.
+type statement struct{ args []any }
+
+// arg adds an argument and returns its placeholder.
+func (s *statement) arg(v any) string {
+	s.args = append(s.args, v)
+	return "$" + strconv.Itoa(len(s.args))
+}
+
+// rollups is a counter that reads the counts that are kept by minute, hour and day.
+type rollups struct {
+	tx     pgx.Tx
+	memory *memory
+	question
+	types     *[]string        // that the filter asks for; nil is any
+	values    *[]string        // of dimension, in the same way
+	dimension rollup.Dimension // in the filter or grouped by; else All
+}
+
+func (r rollups) top(ctx context.Context, field string, limit int) ([]group, error) {
+	cells, err := r.count(ctx, []string{field}, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(cells, func(a, b cell) int {
+		return cmp.Or(cmp.Compare(b.Events, a.Events), strings.Compare(a.labels[0], b.labels[0]))
+	})
+	groups := make([]group, min(limit, len(cells)))
+	for i := range groups {
+		groups[i] = group{cells[i].labels[0], cells[i].Numbers}
+	}
+	return groups, nil
+}
+
+func (r rollups) count(ctx context.Context, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
+	if d := r.dimensionOf(by...); d != rollup.All && r.values == nil && !bucketed {
+		return r.remembered(ctx, d, by, keep)
+	}
+	var s statement
+	columns, join := r.columns(&s, by, bucketed)
+	rows, err := r.tx.Query(ctx, `
+SELECT `+columns+`, sum(cell.events)::bigint, sum(cell.value)::text
+FROM (
+    `+r.counts(&s, r.dimensionOf(by...), keep, bucketed)+`
+) AS cell`+join+`
+GROUP BY 1, 2, 3`, s.args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c cell, err error) {
+		return c, row.Scan(&c.bucket, &c.labels[0], &c.labels[1], &c.Events, &c.Value)
+	})
+}
+
+// byType reads each set once: a month of a busy site is some megabytes of them.
+func (r rollups) byType(ctx context.Context, w who) (types []cell, all int64, err error) {
+	var union unique.Set
+	if r.values != nil {
+		types, err = r.merge(ctx, w, []string{"type"}, nil, false, union.Union)
+		return types, union.Count(), err
+	}
+	sets, err := r.unite(ctx, r.kept(w))
+	if err != nil {
+		return nil, 0, err
+	}
+	for name, set := range sets {
+		types = append(types, cell{labels: [2]string{name}, n: set.Count()})
+		if err := union.Union(set); err != nil {
+			return nil, 0, err
+		}
+	}
+	return types, union.Count(), nil
+}
+
+func (r rollups) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
+	if len(by) == 0 && !bucketed && r.values == nil {
+		_, n, err := r.byType(ctx, w)
+		return []cell{{n: n}}, err
+	}
+	return r.merge(ctx, w, by, keep, bucketed, func(*unique.Set) error { return nil })
+}
+
+// merge merges sets, and calls done with that of each cell. They come cell by cell, so
+// that one cell's set is in memory.
+func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool, done func(*unique.Set) error) (cells []cell, err error) {
+	dimension := r.kept(w, by...)
+	var s statement
+	columns, join := r.columns(&s, by, bucketed)
+	order := "\nORDER BY 1, 2, 3"
+	if len(by) == 0 && !bucketed {
+		order = ""
+	}
+	rows, err := r.tx.Query(ctx, `
+SELECT `+columns+`, users
+FROM (
+    `+r.parts(&s, dimension, keep, bucketed, "bucket, key_id, users", func(g grain) string { return g.users })+`
+) AS cell`+join+order, s.args...)
+	if err != nil {
+		return nil, err
+	}
+	var set unique.Set
+	var at cell
+	var encoded pgtype.DriverBytes // valid until the next row, which is long enough
+	finish := func() error {
+		if len(cells) == 0 {
+			return nil
+		}
+		cells[len(cells)-1].n = set.Count()
+		return done(&set)
+	}
+	_, err = pgx.ForEachRow(rows, []any{&at.bucket, &at.labels[0], &at.labels[1], &encoded}, func() error {
+		if n := len(cells); n == 0 || cells[n-1].bucket != at.bucket || cells[n-1].labels != at.labels {
+			if err := finish(); err != nil {
+				return err
+			}
+			cells, set = append(cells, at), unique.Set{}
+		}
+		return set.Merge(encoded)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return cells, finish()
+}
+
+// columns are the bucket's index and two labels; join is what they need.
+func (r rollups) columns(s *statement, by []string, bucketed bool) (columns, join string) {
+	columns = "0"
+	if bucketed {
+		columns = "width_bucket(bucket, " + s.arg(r.buckets) + "::timestamptz[]) - 1"
+	}
+	for i := range 2 {
+		if i < len(by) {
+			columns += ", " + label(by[i])
+			join = " JOIN rollup_keys ON id = key_id"
+		} else {
+			columns += ", ''"
+		}
+	}
+	return columns, join
+}
+
+// label is the column of rollup_keys that has a field's value.
+func label(field string) string {
+	if field == "type" {
+		return "rollup_keys.type"
+	}
+	return "rollup_keys.value"
+}
+
+// dimensionOf is the one whose keys tell the fields apart, and pass the filter.
+func (r rollups) dimensionOf(by ...string) rollup.Dimension {
+	if r.values != nil || slices.ContainsFunc(by, func(f string) bool { return f != "type" }) {
+		return r.dimension
+	}
+	return rollup.All
+}
+
+// kept is the dimension under which the sets of users or sessions by the fields are kept.
+func (r rollups) kept(w who, by ...string) rollup.Dimension {
+	if w == sessions {
+		return rollup.Sessions
+	}
+	return r.dimensionOf(by...)
+}
+
+// counts is a query of cells (bucket, key_id, events, value).
+func (r rollups) counts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool) string {
+	return r.parts(s, d, keep, bucketed, "bucket, key_id, events, value", func(g grain) string { return g.view })
+}
+
+// parts is a query of the range from the coarsest grains that fit the buckets. All parts
+// are read by the one statement, so in one snapshot: a fold that commits meanwhile is
+// seen wholly or not at all.
+func (r rollups) parts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns string, from func(grain) string) string {
+	largest := 24 * time.Hour
+	if bucketed {
+		largest = r.largest()
+	}
+	where := " WHERE dimension = " + s.arg(int16(d))
+	keys := r.keys(s, d, keep)
+	var selects []string
+	for _, p := range parts(r.Span, largest) {
+		selects = append(selects, "SELECT "+columns+" FROM "+from(p.grain)+where+
+			" AND bucket >= "+s.arg(p.From)+" AND bucket < "+s.arg(p.To)+keys)
+	}
+	return strings.Join(selects, "\n    UNION ALL\n    ")
+}
+
+// keys narrows to the keys that pass the filter and are kept; "" when all do. They are
+// looked up first, so that the index tells which cells not to visit.
+func (r rollups) keys(s *statement, d rollup.Dimension, keep map[string][]string) (sql string) {
+	if d == rollup.Sessions {
+		d = rollup.All // whose keys they are under
+	}
+	if r.types != nil {
+		sql += " AND type = ANY (" + s.arg(*r.types) + "::text[])"
+	}
+	if r.values != nil && d == r.dimension {
+		sql += " AND value = ANY (" + s.arg(*r.values) + "::text[])"
+	}
+	for field, values := range keep {
+		sql += " AND " + label(field) + " = ANY (" + s.arg(values) + "::text[])"
+	}
+	if sql == "" {
+		return ""
+	}
+	return " AND key_id = ANY (ARRAY(SELECT id FROM rollup_keys WHERE dimension = " + s.arg(int16(d)) + sql + "))"
+}
+
+// largest is the coarsest grain of which no cell lies in two buckets: hours for the
+// days of a zone that is whole hours off UTC, minutes for others.
+func (r rollups) largest() time.Duration {
+	for _, g := range slices.Backward(grains) {
+		if !slices.ContainsFunc(r.buckets, func(t time.Time) bool { return !t.Truncate(g.size).Equal(t) && t.After(r.From) }) {
+			return g.size
+		}
+	}
+	return time.Minute
+}

@@ -1,0 +1,60 @@
+package span
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Known is the header by which a client names an answer that it has; operations embed
+// it.
+type Known struct {
+	IfNoneMatch string `header:"If-None-Match" maxLength:"1024" doc:"ETag of an answer that the client has: 304 without a body if the numbers are still the same"`
+}
+
+// Output is an answer that may be kept by its client.
+//
+// A closed range, one that is past, may still change, as late events are counted where
+// they belong. So its answer may be used for a minute without asking, and is asked
+// about by its ETag then; meta.as_of tells of what instant it is. The answer for a range
+// that is still open is asked about each time. No shared cache keeps either: who may
+// read is up to the read key.
+type Output[T any] struct {
+	Status       int
+	CacheControl string `header:"Cache-Control" doc:"private, max-age=60 for a range that is past; private, no-cache for one that is still open"`
+	ETag         string `header:"ETag" doc:"Changes when the numbers do"`
+	Body         T
+}
+
+// NotModified is what an operation with such an answer declares besides it.
+func NotModified() map[string]*huma.Response {
+	return map[string]*huma.Response{"304": {Description: "The numbers are those that the client has"}}
+}
+
+// Answer makes the output for a body whose Meta is meta, or the 304 if the client has
+// it. The ETag is weak: as_of is left out of it, because it changes with every answer.
+func Answer[T any](known Known, meta *Meta, body *T) (*Output[T], error) {
+	asOf := meta.AsOf
+	meta.AsOf = time.Time{}
+	data, err := json.Marshal(body)
+	meta.AsOf = asOf
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	out := &Output[T]{Status: http.StatusOK, CacheControl: "private, no-cache", Body: *body,
+		ETag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	if !meta.To.After(asOf) {
+		out.CacheControl = "private, max-age=60"
+	}
+	if strings.Contains(known.IfNoneMatch, strings.TrimPrefix(out.ETag, "W/")) || known.IfNoneMatch == "*" {
+		out.Status = http.StatusNotModified
+	}
+	return out, nil
+}
