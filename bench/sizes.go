@@ -24,7 +24,7 @@ func (x *experiment) sizes(ctx context.Context, r *rig.Rig) error {
 	return measureTables(ctx, r, x.Report)
 }
 
-// redisSize lets events wait, and looks at Redis' memory.
+// redisSize lets events wait, and looks at the memory of their streams.
 func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 	each := func(do func(*control.ClientWithResponses) (control.Status, error)) error {
 		for i := range r.Consumers() {
@@ -47,7 +47,11 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 	if err := each(pause); err != nil {
 		return err
 	}
-	before := r.Sample(ctx)
+	before := r.Sample(ctx).Length
+	used, err := r.StreamMemory(ctx)
+	if err != nil {
+		return err
+	}
 	const rate, lasting = 5000, 3 * time.Second
 	if err := r.Begin(ctx, rig.Load{Rate: rate, Even: true}); err != nil {
 		return err
@@ -58,9 +62,12 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 	if _, err := r.End(ctx); err != nil {
 		return err
 	}
-	after := r.Sample(ctx)
-	if n := after.Length - before.Length; n > 0 && after.RedisMemory > before.RedisMemory {
-		x.Add("redis_bytes_per_event", report.Bytes, report.Less, float64(after.RedisMemory-before.RedisMemory)/float64(n))
+	after, err := r.StreamMemory(ctx)
+	if err != nil {
+		return err
+	}
+	if n := r.Sample(ctx).Length - before; n > 0 && after > used {
+		x.Add("redis_bytes_per_event", report.Bytes, report.Less, float64(after-used)/float64(n))
 	}
 	return each(resume)
 }

@@ -75,7 +75,7 @@ func runFaulty(t *testing.T, box *harness.Sandbox, what string, where consumer.S
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	p, out := runFrom(t, box, harness.Binaries(filepath.Dir(self)), filepath.Base(self), append(settings, faultAt+"="+what+":"+string(where))...)
+	p, out := launch(t, box, harness.Binaries(filepath.Dir(self)), filepath.Base(self), append(settings, faultAt+"="+what+":"+string(where))...)
 	return faulty{p, out}
 }
 

@@ -48,6 +48,14 @@ func run(t *testing.T, box *harness.Sandbox, name string, settings ...string) *h
 // runFrom also gives what the program says, which is shown when the test fails.
 func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name string, settings ...string) (*harness.Program, *output) {
 	t.Helper()
+	p, out := launch(t, box, from, name, settings...)
+	hold(t, p)
+	return p, out
+}
+
+// launch does the same, but asks the program nothing: one that comes to grief may not answer.
+func launch(t *testing.T, box *harness.Sandbox, from harness.Binaries, name string, settings ...string) (*harness.Program, *output) {
+	t.Helper()
 	out := &output{}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -63,7 +71,6 @@ func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name str
 	p, err := from.Start(ctx, name, env, out)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
-	hold(t, p)
 	return p, out
 }
 
@@ -71,7 +78,7 @@ func runFrom(t *testing.T, box *harness.Sandbox, from harness.Binaries, name str
 func hold(t *testing.T, p *harness.Program) {
 	t.Helper()
 	if strings.HasPrefix(p.URL, "http://") {
-		require.NoError(t, contracts.Hold(p.URL))
+		require.NoError(t, contracts.Hold(t.Context(), p.URL))
 	}
 }
 

@@ -115,7 +115,7 @@ func start(t *testing.T, settings ...setting) *weir {
 		}
 	}
 	for _, service := range []string{w.api, w.consumer, w.ingestion} {
-		require.NoError(t, contracts.Hold(service))
+		require.NoError(t, contracts.Hold(ctx, service))
 	}
 	return w
 }

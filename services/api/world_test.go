@@ -100,7 +100,7 @@ func (w *world) start(settings ...string) *world {
 	case <-time.After(30 * time.Second):
 		require.FailNow(w.t, "the api does not listen", w.log)
 	}
-	require.NoError(w.t, contracts.Hold("http://"+w.address))
+	require.NoError(w.t, contracts.Hold(context.Background(), "http://"+w.address))
 	return w
 }
 

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,15 +23,14 @@ const Every = time.Second
 
 // Sample is the state of the system at one moment.
 type Sample struct {
-	At          time.Time
-	Usage       map[string]Usage // by the process' name; consumers together
-	Busy        float64          // CPU seconds of the whole machine, since it was started
-	Waiting     float64          // of the idle time, what was spent waiting for a disk
-	Backlog     int64            // events that are not acknowledged
-	Age         time.Duration    // of the oldest of them
-	Length      int64            // entries of the streams
-	RedisMemory int64            // bytes that Redis says it uses
-	Silent      bool             // Redis did not answer
+	At      time.Time
+	Usage   map[string]Usage // by the process' name; consumers together
+	Busy    float64          // CPU seconds of the whole machine, since it was started
+	Waiting float64          // of the idle time, what was spent waiting for a disk
+	Backlog int64            // events that are not acknowledged
+	Age     time.Duration    // of the oldest of them
+	Length  int64            // entries of the streams
+	Silent  bool             // Redis did not answer
 }
 
 type sampler struct {
@@ -94,7 +94,6 @@ func (s *sampler) take(ctx context.Context) Sample {
 	defer cancel()
 	b, err := s.rig.Backlog(asking)
 	now.Backlog, now.Age, now.Length = b.Events, b.Age, b.Length
-	now.RedisMemory = int64(number(info(asking, s.rig.Redis, "memory", "used_memory")))
 	if now.Silent = err != nil; !now.Silent {
 		s.since = now.At
 	}
@@ -142,6 +141,19 @@ func (r *Rig) Backlog(ctx context.Context) (sum backlog.Backlog, err error) {
 		}
 		sum.Events, sum.Pending, sum.Length = sum.Events+b.Events, sum.Pending+b.Pending, sum.Length+b.Length
 		sum.Age = max(sum.Age, b.Age)
+	}
+	return sum, nil
+}
+
+// StreamMemory returns the bytes that the entries of all streams take in Redis. What Redis
+// uses in all is no measure of them: it has buffers, and others may use it too.
+func (r *Rig) StreamMemory(ctx context.Context) (sum int64, err error) {
+	for _, stream := range r.streams() {
+		n, err := r.Redis.MemoryUsage(ctx, stream, 0).Result() // 0: looks at every entry
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return 0, err
+		}
+		sum += n
 	}
 	return sum, nil
 }

@@ -8,13 +8,18 @@ package contract
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 )
+
+// patience is how long a service may take to show its document.
+const patience = 30 * time.Second
 
 // Transport judges every request to the services that it knows, and what they answer:
 //
@@ -40,12 +45,14 @@ func New(base http.RoundTripper) *Transport {
 
 // Hold holds the service at an address such as http://127.0.0.1:3001 to the document that
 // it serves, from now on. Another service that listens there later is held anew.
-func (t *Transport) Hold(address string) error {
+func (t *Transport) Hold(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	at, err := url.Parse(address)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequest(http.MethodGet, address+"/openapi.json", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/openapi.json", nil)
 	if err != nil {
 		return err
 	}

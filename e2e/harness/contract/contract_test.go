@@ -84,7 +84,7 @@ func TestEveryLieIsFound(t *testing.T) {
 			}))
 			defer service.Close()
 			transport := contract.New(service.Client().Transport)
-			require.NoError(t, transport.Hold(service.URL))
+			require.NoError(t, transport.Hold(t.Context(), service.URL))
 			request, err := http.NewRequestWithContext(t.Context(), c.method, service.URL+c.path, strings.NewReader(c.body))
 			require.NoError(t, err)
 			request.Header.Set("Content-Type", "application/json")
