@@ -69,6 +69,10 @@ func (x *experiment) load(ctx context.Context, r *rig.Rig, events, days int) err
 	}
 	x.Add("load_events_per_second", report.EventsPerSecond, report.More, float64(events)/time.Since(begin).Seconds())
 	x.say("loaded %s events in %s", report.Number.Format(float64(events)), report.Seconds.Format(time.Since(begin).Seconds()))
+	x.status("loaded; their counts are being folded")
+	if err := r.Fold(ctx); err != nil {
+		return err
+	}
 	// The planner of a new table knows nothing, and the logs of deltas are all empty pages,
 	// which every question reads; autovacuum would see to both within minutes.
 	for _, sql := range []string{`ANALYZE events`, `VACUUM rollup_deltas`, `VACUUM rollup_user_deltas`} {

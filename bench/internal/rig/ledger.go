@@ -73,6 +73,27 @@ func (r *Rig) Drain(ctx context.Context) error {
 	}
 }
 
+// Fold waits until the counts of all that was written are folded, which after a backlog
+// takes consumers a while more; until then questions read the log of them, too.
+func (r *Rig) Fold(ctx context.Context) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var left bool
+		err := r.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM rollup_deltas) OR EXISTS (SELECT FROM rollup_user_deltas)`).Scan(&left)
+		if err != nil || !left {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.Failed.Done():
+			return context.Cause(r.Failed)
+		case <-tick.C:
+		}
+	}
+}
+
 // window is how many of the generator's events are compared at a time: 16 bytes each.
 const window = 4_000_000
 

@@ -98,24 +98,15 @@ func (n *names) read(ctx context.Context, tx pgx.Tx, keys []int32) (map[int32]na
 // version is of a bucket's counts: the same as long as they are.
 type version struct{ folds, rebuilds int64 }
 
-// rebuilds is how often rollups were made anew.
-func rebuilds(ctx context.Context, tx pgx.Tx) (n int64, err error) {
-	return n, tx.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM rebuilds`).Scan(&n)
-}
-
 // versions returns the version of each bucket of parts. One that nothing was folded into
 // has that of 0 folds.
 func versions(ctx context.Context, tx pgx.Tx, parts []part) (func(part, time.Time) version, error) {
-	n, err := rebuilds(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
 	var s statement
 	dimension := s.arg(int16(rollup.Folds))
-	selects := make([]string, len(parts))
-	for i, p := range parts {
-		selects[i] = fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, events FROM %s WHERE dimension = %s AND bucket >= %s AND bucket < %s",
-			p.size/time.Minute, p.folded, dimension, s.arg(p.From), s.arg(p.To))
+	selects := []string{"SELECT 0, 0::bigint, " + rebuilds}
+	for _, p := range parts {
+		selects = append(selects, fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, events FROM %s WHERE dimension = %s AND bucket >= %s AND bucket < %s",
+			p.size/time.Minute, p.folded, dimension, s.arg(p.From), s.arg(p.To)))
 	}
 	rows, err := tx.Query(ctx, strings.Join(selects, "\nUNION ALL\n"), s.args...)
 	if err != nil {
@@ -123,10 +114,17 @@ func versions(ctx context.Context, tx pgx.Tx, parts []part) (func(part, time.Tim
 	}
 	folds := map[place]int64{}
 	at := place{dimension: rollup.Folds}
-	var events int64
-	_, err = pgx.ForEachRow(rows, []any{&at.minutes, &at.bucket, &events}, func() error {
-		folds[at] = events
+	var n, made int64
+	_, err = pgx.ForEachRow(rows, []any{&at.minutes, &at.bucket, &n}, func() error {
+		if at.minutes == 0 {
+			made = n
+		} else {
+			folds[at] = n
+		}
 		return nil
 	})
-	return func(p part, bucket time.Time) version { return version{folds[p.place(rollup.Folds, bucket)], n} }, err
+	return func(p part, bucket time.Time) version { return version{folds[p.place(rollup.Folds, bucket)], made} }, err
 }
+
+// rebuilds is how often rollups were made anew.
+const rebuilds = "(SELECT coalesce(max(id), 0) FROM rebuilds)"

@@ -35,12 +35,8 @@ func (u *union) bytes() uint32 { return uint32(100 + 40*len(u.seen) + u.set.Size
 
 // unite returns the set of each type, of users or of sessions, over the whole range.
 func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*unique.Set, error) {
-	n, err := rebuilds(ctx, r.tx)
-	if err != nil {
-		return nil, err
-	}
 	parts := parts(r.Span, 24*time.Hour)
-	current, err := r.sets(ctx, d, parts)
+	current, n, err := r.sets(ctx, d, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -78,24 +74,29 @@ func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*uni
 
 // sets lists the sets of each part by key and bucket, with their versions: the
 // transactions that wrote them. Tables of sets are not compressed, so each row has one.
-func (r rollups) sets(ctx context.Context, d rollup.Dimension, parts []part) ([]map[int32]map[int64]uint32, error) {
+// made is how often they were made anew.
+func (r rollups) sets(ctx context.Context, d rollup.Dimension, parts []part) (list []map[int32]map[int64]uint32, made int64, err error) {
 	var s statement
 	where := " WHERE dimension = " + s.arg(int16(d)) + r.keys(&s, d, nil)
-	selects := make([]string, len(parts))
+	selects := []string{"SELECT -1, " + rebuilds + ", 0, '0'::xid"}
 	for i, p := range parts {
-		selects[i] = fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, key_id, xmin FROM %s%s AND bucket >= %s AND bucket < %s",
-			i, p.foldedUsers, where, s.arg(p.From), s.arg(p.To))
+		selects = append(selects, fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, key_id, xmin FROM %s%s AND bucket >= %s AND bucket < %s",
+			i, p.foldedUsers, where, s.arg(p.From), s.arg(p.To)))
 	}
 	rows, err := r.tx.Query(ctx, strings.Join(selects, "\nUNION ALL\n"), s.args...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list := make([]map[int32]map[int64]uint32, len(parts))
+	list = make([]map[int32]map[int64]uint32, len(parts))
 	var i int
 	var bucket int64
 	var key int32
 	var version uint32
 	_, err = pgx.ForEachRow(rows, []any{&i, &bucket, &key, &version}, func() error {
+		if i < 0 {
+			made = bucket
+			return nil
+		}
 		if list[i] == nil {
 			list[i] = map[int32]map[int64]uint32{}
 		}
@@ -105,7 +106,7 @@ func (r rollups) sets(ctx context.Context, d rollup.Dimension, parts []part) ([]
 		list[i][key][bucket] = version
 		return nil
 	})
-	return list, err
+	return list, made, err
 }
 
 // unions returns the union of each key's sets in a part, whose versions are current.
