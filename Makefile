@@ -37,6 +37,7 @@ migrate: ## Bring the database at POSTGRES_URL to the newest schema
 
 test: ## Run all tests: unit, integration and end to end, on real servers
 	@$(GO) vet $(PKGS) # compiles all before anything runs: tests with faults have to keep time
+	@$(GO) run github.com/oasdiff/oasdiff@v1.36.0 --version > /dev/null # which a test uses
 	$(GO) test -timeout 40m $(PKGS)
 
 test-unit: ## Run all tests but the end-to-end ones

@@ -2,6 +2,7 @@ package metric
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
@@ -82,13 +83,14 @@ func registerSummary(api huma.API, r reader) {
 }
 
 func (out *summary) read(ctx context.Context, c counter, asked []who) error {
-	if err := out.Numbers.read(ctx, c, nil); err != nil {
-		return err
-	}
-	types, err := c.top(ctx, "type", maxTypes)
+	types, err := c.top(ctx, "type", math.MaxInt)
 	if err != nil {
 		return err
 	}
+	for _, t := range types {
+		out.add(t.Numbers)
+	}
+	types = types[:min(maxTypes, len(types))]
 	out.ByType = make([]typeTotals, len(types))
 	for i, t := range types {
 		out.ByType[i] = typeTotals{t.name, t.Numbers}
