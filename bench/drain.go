@@ -18,6 +18,7 @@ import (
 	"weir/e2e/harness"
 	"weir/loadgen"
 	"weir/migrations"
+	"weir/openapi/client"
 	control "weir/openapi/client/consumer"
 	"weir/services/shared/event"
 	"weir/services/shared/redisclient"
@@ -176,11 +177,11 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 	if _, err := migrations.Up(ctx, box.PostgresURL); err != nil {
 		return 0, err
 	}
-	client, err := redisclient.New(redisclient.Config{URL: box.RedisURL})
+	queue, err := redisclient.New(redisclient.Config{URL: box.RedisURL})
 	if err != nil {
 		return 0, err
 	}
-	defer client.Close()
+	defer queue.Close()
 	pool, err := pgxpool.New(ctx, box.PostgresURL)
 	if err != nil {
 		return 0, err
@@ -198,18 +199,18 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 	if err != nil {
 		return 0, err
 	}
-	if _, err := rig.Answer(operator.PauseWithResponse(ctx)); err != nil {
+	if _, err := client.Answer(operator.PauseWithResponse(ctx)); err != nil {
 		return 0, err
 	}
-	if err := fill(ctx, client, box.StreamName, d.payloads); err != nil {
+	if err := fill(ctx, queue, box.StreamName, d.payloads); err != nil {
 		return 0, fmt.Errorf("fill the stream: %w", err)
 	}
 	begin := time.Now()
-	if _, err := rig.Answer(operator.ResumeWithResponse(ctx)); err != nil {
+	if _, err := client.Answer(operator.ResumeWithResponse(ctx)); err != nil {
 		return 0, err
 	}
 	go c.resumed()
-	err = waitDrained(ctx, client, box.StreamName, c.ended)
+	err = waitDrained(ctx, queue, box.StreamName, c.ended)
 	elapsed := time.Since(begin)
 	if err != nil {
 		return 0, err
@@ -257,10 +258,10 @@ func (d *drainage) check(ctx context.Context, pool *pgxpool.Pool, box *harness.S
 // fillSize is how many XADD go in one pipeline: more bring nothing.
 const fillSize = 500
 
-func fill(ctx context.Context, client redis.UniversalClient, stream string, payloads []string) error {
+func fill(ctx context.Context, queue redis.UniversalClient, stream string, payloads []string) error {
 	for len(payloads) > 0 {
 		n := min(fillSize, len(payloads))
-		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := queue.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, payload := range payloads[:n] {
 				p.XAdd(ctx, &redis.XAddArgs{Stream: stream, Values: []any{event.Field, payload}})
 			}
@@ -275,7 +276,7 @@ func fill(ctx context.Context, client redis.UniversalClient, stream string, payl
 }
 
 // waitDrained returns when the group has acknowledged everything.
-func waitDrained(ctx context.Context, client redis.UniversalClient, stream string, ended <-chan struct{}) error {
+func waitDrained(ctx context.Context, queue redis.UniversalClient, stream string, ended <-chan struct{}) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -286,7 +287,7 @@ func waitDrained(ctx context.Context, client redis.UniversalClient, stream strin
 			return errors.New("the consumer ended by itself")
 		case <-tick.C:
 		}
-		groups, err := client.XInfoGroups(ctx, stream).Result()
+		groups, err := queue.XInfoGroups(ctx, stream).Result()
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
+	"weir/openapi/client"
 	control "weir/openapi/client/ingestion"
 )
 
@@ -98,11 +99,11 @@ func (i *ingestion) publish(ctx context.Context, x *experiment, rate float64, ev
 	}
 	count, seed64, arrivals := int64(events), int64(seed), control.ChangeArrivalsEven
 	change := control.Change{Rate: &rate, Volume: &control.Volume{Count: &count}, Arrivals: &arrivals, Seed: &seed64}
-	if _, err := rig.Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
+	if _, err := client.Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
 		return s, 0, err
 	}
-	status, err := rig.Answer(g.StartGeneratorWithResponse(ctx))
-	for ; err == nil && status.State != control.Finished; status, err = rig.Answer(g.GetGeneratorWithResponse(ctx)) {
+	status, err := client.Answer(g.StartGeneratorWithResponse(ctx))
+	for ; err == nil && status.State != control.Finished; status, err = client.Answer(g.GetGeneratorWithResponse(ctx)) {
 		select {
 		case <-ctx.Done():
 			return s, 0, ctx.Err()
@@ -114,7 +115,7 @@ func (i *ingestion) publish(ctx context.Context, x *experiment, rate float64, ev
 	if err != nil {
 		return s, 0, err
 	}
-	if _, err := rig.Answer(g.StopGeneratorWithResponse(ctx)); err != nil {
+	if _, err := client.Answer(g.StopGeneratorWithResponse(ctx)); err != nil {
 		return s, 0, err
 	}
 	before := i.redisMemory(ctx)

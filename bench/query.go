@@ -12,6 +12,7 @@ import (
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
+	"weir/openapi/client"
 	"weir/openapi/client/api"
 )
 
@@ -137,14 +138,14 @@ func (x *experiment) ask(ctx context.Context, r *rig.Rig, o queryOptions) error 
 		}
 	}
 	// A page at depth: the cursor that 20 pages led to.
-	client, err := api.NewClientWithResponses(base)
+	asker, err := api.NewClientWithResponses(base)
 	if err != nil {
 		return err
 	}
 	limit := int64(500)
 	deep := api.ListEventsParams{Limit: &limit}
 	for range 20 {
-		page, err := rig.Answer(client.ListEventsWithResponse(ctx, &deep))
+		page, err := client.Answer(asker.ListEventsWithResponse(ctx, &deep))
 		if err != nil {
 			return fmt.Errorf("page through the events: %w", err)
 		}

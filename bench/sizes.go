@@ -8,6 +8,7 @@ import (
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
+	"weir/openapi/client"
 	control "weir/openapi/client/consumer"
 )
 
@@ -39,10 +40,10 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 		return nil
 	}
 	pause := func(c *control.ClientWithResponses) (control.Status, error) {
-		return rig.Answer(c.PauseWithResponse(ctx))
+		return client.Answer(c.PauseWithResponse(ctx))
 	}
 	resume := func(c *control.ClientWithResponses) (control.Status, error) {
-		return rig.Answer(c.ResumeWithResponse(ctx))
+		return client.Answer(c.ResumeWithResponse(ctx))
 	}
 	if err := each(pause); err != nil {
 		return err

@@ -1,10 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
-	"fmt"
 	"math"
-	"net/http"
 	"net/url"
 	"testing"
 	"time"
@@ -12,31 +11,31 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/loadgen"
+	"weir/openapi/client"
+	"weir/openapi/client/api"
+	"weir/openapi/client/ingestion"
 )
 
-// generatorStatus is the answer of the generator's control API.
-type generatorStatus struct {
-	State      string
-	StartedAt  time.Time `json:"started_at"`
-	RunSeed    int64     `json:"run_seed"`
-	Statistics struct {
-		Offered, Published, Refused, Late int64
-		AchievedRate                      float64 `json:"achieved_rate"`
-	}
-}
-
-// control calls an operation of ingestion's generator.
-func control(t *testing.T, ingestion, method, operation string, body any) (s generatorStatus) {
+// control calls an operation of ingestion's generator: "" reads its status or, with a body,
+// changes its settings.
+func control(t *testing.T, at, operation string, body any) ingestion.Status {
 	t.Helper()
-	text, contentType := "", ""
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		require.NoError(t, err)
-		text, contentType = string(encoded), "application/json"
+	g, err := ingestion.NewClientWithResponses(at)
+	require.NoError(t, err)
+	var s ingestion.Status
+	switch {
+	case operation == "start":
+		s, err = client.Answer(g.StartGeneratorWithResponse(t.Context()))
+	case operation == "stop":
+		s, err = client.Answer(g.StopGeneratorWithResponse(t.Context()))
+	case body != nil:
+		text, errEncode := json.Marshal(body)
+		require.NoError(t, errEncode)
+		s, err = client.Answer(g.ChangeGeneratorWithBodyWithResponse(t.Context(), "application/json", bytes.NewReader(text)))
+	default:
+		s, err = client.Answer(g.GetGeneratorWithResponse(t.Context()))
 	}
-	r := do(t, method, ingestion+"/v1/generator"+operation, contentType, text)
-	require.Equal(t, http.StatusOK, r.status, r.body)
-	r.into(t, &s)
+	require.NoError(t, err)
 	return s
 }
 
@@ -47,13 +46,13 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	const count, seed = 20_000, 11
 	w := start(t)
 	faults := loadgen.Faults{Late: 0.15, LateBy: loadgen.Duration(40 * time.Minute), Retried: 0.05, Doubled: 0.03, Malformed: 0.02}
-	control(t, w.ingestion, http.MethodPatch, "", map[string]any{
+	control(t, w.ingestion, "", map[string]any{
 		"profile": "mobile-app", "seed": seed, "rate": 20_000, "volume": loadgen.Volume{Count: count}, "faults": faults,
 	})
-	control(t, w.ingestion, http.MethodPost, "/start", nil)
-	var s generatorStatus
+	control(t, w.ingestion, "start", nil)
+	var s ingestion.Status
 	require.Eventually(t, func() bool {
-		s = control(t, w.ingestion, http.MethodGet, "", nil)
+		s = control(t, w.ingestion, "", nil)
 		return s.State == "finished"
 	}, patience, 20*time.Millisecond)
 	require.EqualValues(t, count, s.Statistics.Published)
@@ -62,7 +61,7 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	profile, err := loadgen.Builtin("mobile-app")
 	require.NoError(t, err)
 	profile.Shape, profile.Volume, profile.Faults = loadgen.Constant(20_000), loadgen.Volume{Count: count}, faults
-	g, err := loadgen.New(profile, uint64(s.RunSeed), s.StartedAt)
+	g, err := loadgen.New(profile, uint64(*s.RunSeed), *s.StartedAt)
 	require.NoError(t, err)
 	oracle := g.Oracle()
 	for _, more := g.Next(nil); more; _, more = g.Next(nil) {
@@ -90,20 +89,21 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 			types[key.Type] = loadgen.Tally{Count: sum.Count + tally.Count, Sum: sum.Sum + tally.Sum}
 		}
 	}
-	span := url.Values{"from": {time.Now().AddDate(0, 0, -9).UTC().Format(time.RFC3339)}, "to": {time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}}
-	w.servesSummary(span, types)
-	w.servesPeople(span, int64(oracle.UniqueActors(time.Time{}, time.Now().Add(time.Hour))), oracle.Sessions().Sessions)
-	w.servesTopPaths(span, tallies)
+	from, to := time.Now().AddDate(0, 0, -9).Truncate(time.Second).UTC(), time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+	span := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
+	w.servesSummary(from, to, types)
+	w.servesPeople(from, to, int64(oracle.UniqueActors(time.Time{}, time.Now().Add(time.Hour))), oracle.Sessions().Sessions)
+	w.servesTopPaths(from, to, tallies)
 	w.servesBreakdown(span, tallies)
 	w.servesSessions(span, oracle)
 	w.servesFunnel(span, oracle.Funnel())
 	w.servesRetention(oracle.Retention())
 	w.servesWays(span, oracle.Ways())
-	w.servesStatus(s.StartedAt, want)
+	w.servesStatus(*s.StartedAt, want)
 	seen := map[loadgen.Key]loadgen.Tally{}
 	for typ := range types {
 		for _, dimension := range []string{"", "country", "device", "browser", "os", "referrer", "source"} {
-			w.readSeries(span, typ, dimension, seen)
+			w.readSeries(from, to, typ, dimension, seen)
 		}
 	}
 	for key := range tallies { // of 2,000 paths the api names the first 50
@@ -119,18 +119,10 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	rollupsEqualRaw(t, w.pool)
 }
 
-func (w *weir) servesSummary(span url.Values, want map[string]loadgen.Tally) {
+func (w *weir) servesSummary(from, to time.Time, want map[string]loadgen.Tally) {
 	w.t.Helper()
-	var summary struct {
-		ByType []struct {
-			Type   string
-			Events int64
-			Value  float64
-		} `json:"by_type"`
-	}
-	r := w.get("/v1/metrics/summary?" + span.Encode())
-	require.Equal(w.t, http.StatusOK, r.status, r.body)
-	r.into(w.t, &summary)
+	summary, err := client.Answer(w.asker().GetMetricsSummaryWithResponse(w.t.Context(), &api.GetMetricsSummaryParams{From: &from, To: &to}))
+	require.NoError(w.t, err)
 	got := map[string]loadgen.Tally{}
 	for _, s := range summary.ByType {
 		got[s.Type] = loadgen.Tally{Count: s.Events, Sum: micros(s.Value)}
@@ -139,31 +131,22 @@ func (w *weir) servesSummary(span url.Values, want map[string]loadgen.Tally) {
 }
 
 // servesPeople asks for users and sessions by the sets, and for users by the rows too.
-func (w *weir) servesPeople(span url.Values, users, sessions int64) {
+func (w *weir) servesPeople(from, to time.Time, users, sessions int64) {
 	w.t.Helper()
-	var got struct {
-		Meta struct {
-			ServedBy string `json:"served_by"`
-		}
-		Users, Sessions int64
-	}
-	ask := func(path string) {
-		r := w.get(path)
-		require.Equal(w.t, http.StatusOK, r.status, r.body)
-		r.into(w.t, &got)
-	}
-	ask("/v1/metrics/summary?metrics=users,sessions&" + span.Encode())
-	require.Equal(w.t, "rollups", got.Meta.ServedBy)
-	require.InEpsilon(w.t, users, got.Users, 0.02)
-	require.InEpsilon(w.t, sessions, got.Sessions, 0.02)
+	summary, err := client.Answer(w.asker().GetMetricsSummaryWithResponse(w.t.Context(), &api.GetMetricsSummaryParams{From: &from, To: &to}))
+	require.NoError(w.t, err)
+	require.EqualValues(w.t, "rollups", summary.Meta.ServedBy)
+	require.InEpsilon(w.t, users, *summary.Users, 0.02)
+	require.InEpsilon(w.t, sessions, *summary.Sessions, 0.02)
 
-	week := url.Values{"from": {time.Now().AddDate(0, 0, -6).UTC().Format(time.RFC3339)}, "to": span["to"], "filter": {"time exists"}}
-	ask("/v1/metrics/users?" + week.Encode())
-	require.Equal(w.t, "raw", got.Meta.ServedBy)
-	require.Equal(w.t, users, got.Users)
+	week, filter := time.Now().AddDate(0, 0, -6), "time exists"
+	exact, err := client.Answer(w.asker().GetMetricsUsersWithResponse(w.t.Context(), &api.GetMetricsUsersParams{From: &week, To: &to, Filter: &filter}))
+	require.NoError(w.t, err)
+	require.EqualValues(w.t, "raw", exact.Meta.ServedBy)
+	require.Equal(w.t, users, exact.Users)
 }
 
-func (w *weir) servesTopPaths(span url.Values, tallies map[loadgen.Key]loadgen.Tally) {
+func (w *weir) servesTopPaths(from, to time.Time, tallies map[loadgen.Key]loadgen.Tally) {
 	w.t.Helper()
 	want := map[string]loadgen.Tally{}
 	for key, tally := range tallies {
@@ -172,16 +155,9 @@ func (w *weir) servesTopPaths(span url.Values, tallies map[loadgen.Key]loadgen.T
 			want[key.Value] = loadgen.Tally{Count: sum.Count + tally.Count, Sum: sum.Sum + tally.Sum}
 		}
 	}
-	var top struct {
-		Items []struct {
-			Name   string
-			Events int64
-			Value  float64
-		}
-	}
-	r := w.get("/v1/metrics/top?by=path&limit=1000&" + span.Encode())
-	require.Equal(w.t, http.StatusOK, r.status, r.body)
-	r.into(w.t, &top)
+	limit := int64(1000)
+	top, err := client.Answer(w.asker().GetMetricsTopWithResponse(w.t.Context(), &api.GetMetricsTopParams{From: &from, To: &to, By: "path", Limit: &limit}))
+	require.NoError(w.t, err)
 	require.Len(w.t, top.Items, min(1000, len(want)))
 	for i, item := range top.Items {
 		require.Equal(w.t, want[item.Name], loadgen.Tally{Count: item.Events, Sum: micros(item.Value)}, item.Name)
@@ -194,26 +170,16 @@ func (w *weir) servesTopPaths(span url.Values, tallies map[loadgen.Key]loadgen.T
 }
 
 // readSeries reads what the api says of a type by hour and by the values of a dimension.
-func (w *weir) readSeries(span url.Values, typ, dimension string, into map[loadgen.Key]loadgen.Tally) {
+func (w *weir) readSeries(from, to time.Time, typ, dimension string, into map[loadgen.Key]loadgen.Tally) {
 	w.t.Helper()
-	var answer struct {
-		Series []struct {
-			Group  *string
-			Other  bool
-			Points []struct {
-				Time   time.Time
-				Events int64
-				Value  float64
-			}
-		}
-	}
-	query := fmt.Sprintf("/v1/metrics/timeseries?interval=hour&type=%s&%s", typ, span.Encode())
+	interval := api.GetMetricsTimeseriesParamsInterval("hour")
+	params := api.GetMetricsTimeseriesParams{From: &from, To: &to, Interval: &interval, Type: &typ}
 	if dimension != "" {
-		query += "&limit=50&group_by=" + dimension
+		by, limit := api.GetMetricsTimeseriesParamsGroupBy(dimension), int64(50)
+		params.GroupBy, params.Limit = &by, &limit
 	}
-	r := w.get(query)
-	require.Equal(w.t, http.StatusOK, r.status, r.body)
-	r.into(w.t, &answer)
+	answer, err := client.Answer(w.asker().GetMetricsTimeseriesWithResponse(w.t.Context(), &params))
+	require.NoError(w.t, err)
 	for _, s := range answer.Series {
 		key := loadgen.Key{Type: typ, Dimension: dimension}
 		if s.Group != nil {
@@ -228,6 +194,13 @@ func (w *weir) readSeries(span url.Values, typ, dimension string, into map[loadg
 			}
 		}
 	}
+}
+
+// asker is a generated client of the api.
+func (w *weir) asker() *api.ClientWithResponses {
+	c, err := api.NewClientWithResponses(w.api)
+	require.NoError(w.t, err)
+	return c
 }
 
 func micros(value float64) int64 { return int64(math.Round(value * 1e6)) }

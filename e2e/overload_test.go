@@ -16,6 +16,7 @@ import (
 
 	"weir/e2e/harness"
 	"weir/loadgen"
+	generator "weir/openapi/client/ingestion"
 )
 
 // TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost offers three times what the
@@ -39,17 +40,17 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 	run(t, box, "weir-consumer", "CONSUMER_WRITERS=1", "BATCH_MAX_EVENTS=50", "CONSUMER_READ_SIZE=50", "TRIM_INTERVAL=200ms")
 	ingestion := run(t, box, "weir-ingestion", "GENERATOR_OVERLOAD=offer",
 		"BACKPRESSURE_HIGH_EVENTS="+strconv.Itoa(high), "BACKPRESSURE_LOW_EVENTS="+strconv.Itoa(low))
-	change := func(body any) generatorStatus { return control(t, ingestion.URL, http.MethodPatch, "", body) }
-	status := func() generatorStatus { return control(t, ingestion.URL, http.MethodGet, "", nil) }
+	change := func(body any) { control(t, ingestion.URL, "", body) }
+	statistics := func() generator.Figures { return control(t, ingestion.URL, "", nil).Statistics }
 
 	// What can it take? Fill the backlog, and look at how fast it is worked off.
 	const drain = "weir_ingestion_drain_events_per_second"
 	change(map[string]any{"rate": 20_000, "faults": loadgen.Faults{}})
-	control(t, ingestion.URL, http.MethodPost, "/start", nil)
-	require.Eventually(t, func() bool { return status().Statistics.Published > 4*high }, patience, 20*time.Millisecond)
+	control(t, ingestion.URL, "start", nil)
+	require.Eventually(t, func() bool { return statistics().Published > 4*high }, patience, 20*time.Millisecond)
 
 	// Three times that, and clients with something to say meanwhile.
-	began := status().Statistics
+	began := statistics()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	people := newVisitors(t, ingestion.URL)
@@ -70,7 +71,7 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 		longest = max(longest, n)
 		memory = append(memory, resident(ingestion))
 	}
-	ended := status().Statistics
+	ended := statistics()
 	offered, published := ended.Offered-began.Offered, ended.Published-began.Published
 	t.Logf("capacity %.0f/s; offered %d in %v, published %d; clients: %d accepted, %d told to wait; longest stream %d; memory %d MiB",
 		capacity, offered, lasting, published, people.accepted, people.refused, longest, memory[len(memory)-1]>>20)
@@ -82,9 +83,9 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 	// Back to normal by itself once there is less.
 	change(map[string]any{"rate": capacity / 4})
 	require.Eventually(t, func() bool { return gauge(t, ingestion, "weir_ingestion_gate_open") == 1 }, patience, 20*time.Millisecond)
-	calm := status().Statistics
-	require.Eventually(t, func() bool { return status().Statistics.Published > calm.Published+1000 }, patience, 20*time.Millisecond)
-	calm = status().Statistics // what was refused before is counted by now
+	calm := statistics()
+	require.Eventually(t, func() bool { return statistics().Published > calm.Published+1000 }, patience, 20*time.Millisecond)
+	calm = statistics() // what was refused before is counted by now
 	people.mu.Lock()
 	goal := people.accepted + 20
 	people.mu.Unlock()
@@ -93,7 +94,7 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 		defer people.mu.Unlock()
 		return people.accepted >= goal
 	}, patience, 20*time.Millisecond)
-	s := control(t, ingestion.URL, http.MethodPost, "/stop", nil)
+	s := control(t, ingestion.URL, "stop", nil)
 	require.Equal(t, calm.Refused, s.Statistics.Refused)
 	cancel()
 	people.Wait()

@@ -3,10 +3,10 @@ package rig
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 	"time"
 
+	"weir/openapi/client"
 	"weir/openapi/client/ingestion"
 )
 
@@ -33,10 +33,10 @@ func (r *Rig) Begin(ctx context.Context, l Load) error {
 		arrivals = ingestion.ChangeArrivalsEven
 	}
 	change := ingestion.Change{Rate: &l.Rate, Arrivals: &arrivals, Overload: &overload, Volume: &ingestion.Volume{}, Faults: &ingestion.Faults{}}
-	if _, err := Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
+	if _, err := client.Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
 		return err
 	}
-	s, err := Answer(g.StartGeneratorWithResponse(ctx))
+	s, err := client.Answer(g.StartGeneratorWithResponse(ctx))
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (r *Rig) End(ctx context.Context) (f ingestion.Figures, err error) {
 	if err != nil {
 		return f, err
 	}
-	s, err := Answer(g.StopGeneratorWithResponse(ctx))
+	s, err := client.Answer(g.StopGeneratorWithResponse(ctx))
 	if err == nil {
 		r.ledger.end(s)
 	}
@@ -65,7 +65,7 @@ func (r *Rig) Status(ctx context.Context) (s ingestion.Status, err error) {
 	if err != nil {
 		return s, err
 	}
-	return Answer(g.GetGeneratorWithResponse(ctx))
+	return client.Answer(g.GetGeneratorWithResponse(ctx))
 }
 
 func (r *Rig) generator() (*ingestion.ClientWithResponses, error) {
@@ -74,22 +74,4 @@ func (r *Rig) generator() (*ingestion.ClientWithResponses, error) {
 		return nil, errors.New("the generator does not run")
 	}
 	return ingestion.NewClientWithResponses(p.URL)
-}
-
-// Answered is the answer of an operation of a generated client.
-type Answered[T any] interface {
-	GetJSON200() *T
-	GetBody() []byte
-	Status() string
-}
-
-// Answer is what an operation answered. Any status but 200 is an error with what was said.
-func Answer[T any](r Answered[T], err error) (answer T, _ error) {
-	if err != nil {
-		return answer, err
-	}
-	if r.GetJSON200() == nil {
-		return answer, fmt.Errorf("answered with %s: %s", r.Status(), r.GetBody())
-	}
-	return *r.GetJSON200(), nil
 }

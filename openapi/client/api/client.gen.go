@@ -748,7 +748,7 @@ type BreakdownRow struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Cohort defines model for Cohort.
@@ -865,7 +865,7 @@ type Event struct {
 	// Value Exact decimal with up to 6 places
 	//
 	// Examples: 129.95
-	Value *float32 `json:"value,omitempty"`
+	Value *float64 `json:"value,omitempty"`
 }
 
 // EventPage defines model for EventPage.
@@ -988,7 +988,7 @@ type Heading struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // HealthOutputBody defines model for HealthOutputBody.
@@ -1107,7 +1107,7 @@ type Minute struct {
 	// Value Exact decimal with up to 6 places
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Numbers defines model for Numbers.
@@ -1130,7 +1130,7 @@ type Numbers struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // OtherTotals defines model for OtherTotals.
@@ -1163,7 +1163,7 @@ type OtherTotals struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // PageCount defines model for PageCount.
@@ -1300,7 +1300,7 @@ type Point struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Readiness defines model for Readiness.
@@ -1383,7 +1383,7 @@ type Series struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // ServerState defines model for ServerState.
@@ -1624,7 +1624,7 @@ type Summary struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Ticket defines model for Ticket.
@@ -1722,7 +1722,7 @@ type TopItem struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // TopMeta defines model for TopMeta.
@@ -1777,7 +1777,7 @@ type TopOther struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Totals defines model for Totals.
@@ -1788,7 +1788,7 @@ type Totals struct {
 	// Value Exact decimal with up to 6 places
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // Transition defines model for Transition.
@@ -1838,7 +1838,7 @@ type TypeTotals struct {
 	// Value Sum of their values
 	//
 	// Examples: 129.95
-	Value float32 `json:"value"`
+	Value float64 `json:"value"`
 }
 
 // UsersAnswer defines model for UsersAnswer.

@@ -83,5 +83,5 @@ func (m *Micros) Scan(src any) error {
 
 // Schema implements huma.SchemaProvider.
 func (Micros) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeNumber, Description: "Exact decimal with up to 6 places", Examples: []any{129.95}}
+	return &huma.Schema{Type: huma.TypeNumber, Format: "double", Description: "Exact decimal with up to 6 places", Examples: []any{129.95}}
 }

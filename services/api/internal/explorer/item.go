@@ -36,7 +36,7 @@ type number string
 func (n number) MarshalJSON() ([]byte, error) { return []byte(n), nil }
 
 func (number) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeNumber, Description: "Exact decimal with up to 6 places", Examples: []any{129.95}}
+	return &huma.Schema{Type: huma.TypeNumber, Format: "double", Description: "Exact decimal with up to 6 places", Examples: []any{129.95}}
 }
 
 // object is a JSON object as it is stored.
