@@ -76,7 +76,7 @@ func (r *Rig) Drain(ctx context.Context) error {
 // Fold waits until the counts of all that was written are folded, which after a backlog
 // takes consumers a while more; until then questions read the log of them, too.
 func (r *Rig) Fold(ctx context.Context) error {
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(2 * time.Second) // each look reads the logs' pages
 	defer tick.Stop()
 	for {
 		var left bool

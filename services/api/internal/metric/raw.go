@@ -128,30 +128,52 @@ func (r *raw) count(_ context.Context, by []string, keep map[string][]string, bu
 	return list, nil
 }
 
+// byType reads the rows once for both.
 func (r *raw) byType(ctx context.Context, w who) (types []cell, all int64, err error) {
-	whole, err := r.unique(ctx, w, nil, nil, false)
+	var s statement
+	rows, err := r.tx.Query(ctx, `
+WITH one AS (
+    SELECT DISTINCT label, who
+    FROM (
+    `+r.events(&s, []string{"type"}, nil, false, whoOf(w))+`
+    ) AS event
+    WHERE who IS NOT NULL
+)
+SELECT label, count(*) FROM one GROUP BY 1
+UNION ALL
+SELECT NULL, count(*) FROM (SELECT DISTINCT who FROM one) AS every`, s.args...)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, c := range whole {
-		all = c.n
-	}
-	types, err = r.unique(ctx, w, []string{"type"}, nil, false)
+	var label *string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&label, &n}, func() error {
+		if label == nil {
+			all = n
+		} else {
+			types = append(types, cell{labels: [2]string{*label}, n: n})
+		}
+		return nil
+	})
 	return types, all, err
 }
 
-func (r *raw) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
-	column := "coalesce(user_id, anonymous_id) AS who"
+// whoOf is the column "who" of what is counted once.
+func whoOf(w who) string {
 	if w == sessions {
-		column = "session_id AS who"
+		return "session_id AS who"
 	}
+	return "coalesce(user_id, anonymous_id) AS who"
+}
+
+func (r *raw) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
 	var s statement
 	rows, err := r.tx.Query(ctx, `
 SELECT bucket, label, label2, count(*)
 FROM (
     SELECT DISTINCT bucket, label, label2, who
     FROM (
-    `+r.events(&s, by, keep, bucketed, column)+`
+    `+r.events(&s, by, keep, bucketed, whoOf(w))+`
     ) AS event
     WHERE who IS NOT NULL
 ) AS one

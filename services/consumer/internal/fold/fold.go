@@ -44,6 +44,13 @@ const (
 	longestUsers = time.Minute
 )
 
+// A log of more bytes than long is looked at for empty pages, each time that it was folded
+// to its end, but after so many times Every at the earliest.
+const (
+	long        = 16 << 20
+	shrinkAfter = 15
+)
+
 // One statement: the lines leave the log and reach the rollups in the same instant,
 // so a reader of log plus rollup always sees each once.
 const foldOnce = `
@@ -133,7 +140,7 @@ func (f *Folder) Run(ctx context.Context) error {
 func (f *Folder) run(ctx context.Context, log, table string, fold func(context.Context) (int64, error), most int64, every, longest time.Duration) {
 	wait := retry.Backoff()
 	pause := every
-	behind := false
+	var shrunk time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -154,11 +161,11 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 			f.Log.Warn("Folding the rollups failed, trying again.", "log", log, "error", err)
 			pause = max(every, wait.NextBackOff())
 		case n == most:
-			pause, behind = 0, true // there is more
+			pause = 0 // there is more
 		case err == nil:
-			if behind {
-				behind = false
+			if time.Since(shrunk) > shrinkAfter*f.Every {
 				f.shrink(ctx, table)
+				shrunk = time.Now()
 			}
 			f.last.WithLabelValues(log).SetToCurrentTime()
 			wait.Reset()
@@ -168,12 +175,19 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 }
 
 // shrink gives back the pages of a log that was long. Every question reads all of them,
-// and autovacuum comes again only after so many lines more. A role that may not (before
+// empty or not, and autovacuum comes again only after so many lines more. It is tried again
+// and again, as one VACUUM may not do: it keeps what an older transaction may still see, and
+// gives back only pages behind the last that is in use. A role that may not (before
 // PostgreSQL 17 only the owner may) leaves it to autovacuum.
 func (f *Folder) shrink(ctx context.Context, table string) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := f.Pool.Exec(ctx, `VACUUM (SKIP_LOCKED) `+table); err != nil && ctx.Err() == nil {
+	var size int64
+	err := f.Pool.QueryRow(ctx, `SELECT pg_relation_size($1::regclass)`, table).Scan(&size)
+	if err == nil && size > long {
+		_, err = f.Pool.Exec(ctx, `VACUUM (SKIP_LOCKED) `+table)
+	}
+	if err != nil && ctx.Err() == nil {
 		f.Log.Warn("The empty pages of a log were not given back; autovacuum will.", "table", table, "error", err)
 	}
 }
