@@ -124,7 +124,7 @@ func (s *Set) addAll(hashes []uint32) {
 // Count returns how many users are in the set; see the package for how exactly.
 func (s *Set) Count() int64 {
 	if s.tidy(); s.sketch != nil {
-		return int64(s.sketch.Estimate())
+		return estimate(s.sketch)
 	}
 	return int64(len(s.hashes))
 }
@@ -154,6 +154,9 @@ func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
 // AppendHeader begins an encoded set that is written by hand: any number of hashes
 // follow, in any order.
 func AppendHeader(dst []byte) []byte { return append(dst, listed) }
+
+// Tidy does what counting and encoding do first, so that many may do both at once.
+func (s *Set) Tidy() { s.tidy() }
 
 // tidy puts the hashes in order, each once, and makes a sketch of what is more than few.
 // A set that grew a little is large and in order but for its end: that is sorted, and

@@ -150,7 +150,7 @@ func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, rebuild
 	}
 	for key, set := range grown {
 		at.key = key
-		set.Count() // tidies it, as others are going to read it at once
+		set.Tidy() // as others are going to read it at once
 		unions[key] = &union{current[key], set}
 		r.memory.unions.Set(at, unions[key])
 	}
