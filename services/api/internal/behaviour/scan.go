@@ -49,13 +49,11 @@ const (
 	maxSliceRows = 4_000_000
 )
 
-// settings are the readers'. Slices are all the parallelism there is; a plan for any
-// slice would not know how much of the table this one is; and compiling takes longer
-// than running does.
+// settings are the readers'. Slices are all the parallelism there is; and a plan for
+// any slice would not know how much of the table this one is.
 const settings = `
 SET LOCAL max_parallel_workers_per_gather = 0;
-SET LOCAL plan_cache_mode = force_custom_plan;
-SET LOCAL jit = off`
+SET LOCAL plan_cache_mode = force_custom_plan`
 
 // run reads all slices, and hands their rows to consume slice by slice, in the order of
 // time; within a slice they are in no order. decoder makes a function that fills a T

@@ -61,8 +61,8 @@ type cell struct {
 }
 
 // What rollups answer takes milliseconds. The planner sees tens of chunks and starts
-// workers, or compiles, which takes ten times as long.
-const alone = `SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off`
+// workers, which takes ten times as long.
+const alone = `SET LOCAL max_parallel_workers_per_gather = 0`
 
 // ask has fn read from the rollups if they can answer, else from the raw events, which
 // gives the same numbers; the error says then if they would be too many.
