@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func TestClusterThatLosesANodeLosesNothing(t *testing.T) {
 
 	var accepted []string // ids
 	var posted int
+	var comeBack time.Duration // when the last answer was to come again
 	post := func() (ok bool) {
 		const size = 60
 		ids, body := make([]string, size), make([]string, size)
@@ -52,15 +54,18 @@ func TestClusterThatLosesANodeLosesNothing(t *testing.T) {
 			return true
 		}
 		require.Equal(t, http.StatusServiceUnavailable, r.status, r.body)
+		seconds, err := strconv.Atoi(r.header.Get("Retry-After"))
+		require.NoError(t, err)
+		comeBack = time.Duration(seconds) * time.Second
 		return false
 	}
 	postAll := func(requests int) {
 		t.Helper()
 		given := time.Now()
 		for range requests {
-			for !post() { // a client that is told to come back does
+			for !post() {
 				require.Less(t, time.Since(given), patience)
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(comeBack) // as the answer said
 			}
 		}
 	}

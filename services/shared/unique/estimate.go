@@ -23,7 +23,7 @@ func estimate(sketch *hyperloglog.Sketch) int64 {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	encoded, err := sketch.AppendBinary((*buffer)[:0])
-	if err != nil || len(encoded) != header+registers {
+	if err != nil || len(encoded) != header+registers { // not the form that this was written for
 		return int64(sketch.Estimate())
 	}
 	*buffer = encoded

@@ -60,7 +60,7 @@ func (s *Set) Add(hash uint32) {
 		s.sorted++
 	}
 	if s.hashes = append(s.hashes, hash); n+1 >= 4*few {
-		s.tidy()
+		s.Tidy()
 	}
 }
 
@@ -123,7 +123,7 @@ func (s *Set) addAll(hashes []uint32) {
 
 // Count returns how many users are in the set; see the package for how exactly.
 func (s *Set) Count() int64 {
-	if s.tidy(); s.sketch != nil {
+	if s.Tidy(); s.sketch != nil {
 		return estimate(s.sketch)
 	}
 	return int64(len(s.hashes))
@@ -141,7 +141,7 @@ func (s *Set) Size() int {
 // four bytes each, the highest first; or a sketch. It returns no error; the signature
 // is encoding.BinaryAppender's.
 func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
-	if s.tidy(); s.sketch != nil {
+	if s.Tidy(); s.sketch != nil {
 		return s.sketch.AppendBinary(dst)
 	}
 	dst = AppendHeader(dst)
@@ -155,13 +155,11 @@ func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
 // follow, in any order.
 func AppendHeader(dst []byte) []byte { return append(dst, listed) }
 
-// Tidy does what counting and encoding do first, so that many may do both at once.
-func (s *Set) Tidy() { s.tidy() }
-
-// tidy puts the hashes in order, each once, and makes a sketch of what is more than few.
+// Tidy puts the hashes in order, each once, and makes a sketch of what is more than few.
+// Counting and encoding do so first; after it, many may do both at once.
 // A set that grew a little is large and in order but for its end: that is sorted, and
 // merged with the rest.
-func (s *Set) tidy() {
+func (s *Set) Tidy() {
 	if s.sorted < len(s.hashes) {
 		base, end := s.hashes[:s.sorted], s.hashes[s.sorted:]
 		slices.Sort(end)

@@ -96,7 +96,7 @@ func TestErrorsTellThePlaceAndWhatWasExpected(t *testing.T) {
 		{`colour is "red"`, 0, "expected a field (type, source,"},
 		{`"red" is colour`, 0, "expected a field"},
 		{`type is purchase`, 8, "expected a value: a string in double quotes, a number, true or false, found purchase"},
-		{`type is 'purchase'`, 8, `did not expect "'"`},
+		{`type is 'purchase'`, 8, `text is written in double quotes, such as "DE"`},
 		{`type is "purchase`, 8, "not closed"},
 		{`type is "a\x"`, 8, "must be a JSON string"},
 		{`type is "a\u0000"`, 8, "NUL"},

@@ -84,6 +84,8 @@ func lex(s string, at int) (token, error) {
 		return take(mark, 2)
 	case strings.IndexByte("=<>(),.", c) >= 0:
 		return take(mark, 1)
+	case c == '\'':
+		return token{}, &Error{at, `text is written in double quotes, such as "DE"`}
 	default:
 		_, n := utf8.DecodeRuneInString(rest)
 		return token{}, &Error{at, fmt.Sprintf("did not expect %q", rest[:n])}
