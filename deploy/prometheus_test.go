@@ -10,20 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	yamlv3 "go.yaml.in/yaml/v3"
+
+	"weir/e2e/harness"
 )
 
-// promtool runs the one in PATH; Debian's package prometheus has it. Continuous integration
-// has Go build it where it is missing, which would keep a machine busy for ten minutes.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	command := []string{"promtool"}
-	if _, err := exec.LookPath("promtool"); err != nil {
-		if os.Getenv("CI") == "" {
-			t.Skip("no promtool in PATH; install it (Debian: the package prometheus) to have this tested")
-		}
-		command = []string{"go", "run", "github.com/prometheus/prometheus/cmd/promtool@v0.316.0"}
-	}
-	out, err := exec.CommandContext(t.Context(), command[0], append(command[1:], args...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), harness.Promtool(t), args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
