@@ -73,10 +73,14 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 	}
 	ended := statistics()
 	offered, published := ended.Offered-began.Offered, ended.Published-began.Published
+	accepted, refused := people.counts()
 	t.Logf("capacity %.0f/s; offered %d in %v, published %d; clients: %d accepted, %d told to wait; longest stream %d; memory %d MiB",
-		capacity, offered, lasting, published, people.accepted, people.refused, longest, memory[len(memory)-1]>>20)
+		capacity, offered, lasting, published, accepted, refused, longest, memory[len(memory)-1]>>20)
 	require.Greater(t, ended.Refused-began.Refused, offered/5)
-	require.Positive(t, people.refused)
+	require.Positive(t, refused)
+	if lasting >= time.Minute { // some 200 tries, of which about each fifth finds it open
+		require.Positive(t, accepted, "clients that come back when they are told to get in")
+	}
 	require.Less(t, longest, int64(high+5000), "with what is acknowledged and not trimmed yet")
 	require.Less(t, memory[len(memory)-1], memory[len(memory)/4]*3/2+16<<20, "bounded")
 
@@ -86,13 +90,10 @@ func TestOverloadIsRefusedPolitelyAndNothingAcceptedIsLost(t *testing.T) {
 	calm := statistics()
 	require.Eventually(t, func() bool { return statistics().Published > calm.Published+1000 }, patience, 20*time.Millisecond)
 	calm = statistics() // what was refused before is counted by now
-	people.mu.Lock()
-	goal := people.accepted + 20
-	people.mu.Unlock()
+	before, _ := people.counts()
 	require.Eventually(t, func() bool {
-		people.mu.Lock()
-		defer people.mu.Unlock()
-		return people.accepted >= goal
+		now, _ := people.counts()
+		return now >= before+20
 	}, patience, 20*time.Millisecond)
 	s := control(t, ingestion.URL, "stop", nil)
 	require.Equal(t, calm.Refused, s.Statistics.Refused)
@@ -124,6 +125,12 @@ type visitors struct {
 }
 
 func newVisitors(t *testing.T, url string) *visitors { return &visitors{t: t, url: url} }
+
+func (v *visitors) counts() (accepted, refused int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.accepted, v.refused
+}
 
 func (v *visitors) visit(ctx context.Context, who int) {
 	at := time.Now().UTC().Format(time.RFC3339Nano)

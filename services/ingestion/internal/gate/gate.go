@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 )
 
 const (
-	// measureEvery is the pause between two measurements. One costs Redis some 50 µs.
+	// measureEvery is the mean pause between two measurements. One costs Redis some 50 µs.
 	measureEvery = 200 * time.Millisecond
 	// measureTimeout is after how long Redis is taken to be away.
 	measureTimeout = time.Second
@@ -73,17 +74,21 @@ func New(c Config, client redis.UniversalClient, keys []string, log *slog.Logger
 
 // Run measures until ctx ends.
 func (g *Gate) Run(ctx context.Context) error {
-	tick := time.NewTicker(measureEvery)
-	defer tick.Stop()
 	for {
 		g.Measure(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(pause()):
 		}
 	}
 }
+
+// pause is measureEvery, half of it more or less. Under overload the gate opens with a
+// measurement and shuts a moment later. Clients come back after whole seconds, as
+// Retry-After has it: did the gate open at even intervals that divide a second, who was
+// refused once would find it shut each time.
+func pause() time.Duration { return measureEvery/2 + rand.N(measureEvery) }
 
 // Measure looks at Redis once, and shuts or opens the gate.
 func (g *Gate) Measure(ctx context.Context) {
