@@ -2,8 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"testing"
 	"time"
 )
@@ -22,19 +20,12 @@ func Chromium(t testing.TB) string {
 }
 
 func findChromium(ctx context.Context, o Options) (string, error) {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if path, err := lookPath(o.Getenv, name); err == nil {
-			return path, nil
+	return aptInstall(ctx, o, func() (path string, err error) {
+		for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+			if path, err = lookPath(o.Getenv, name); err == nil {
+				break
+			}
 		}
-	}
-	apt, err := lookPath(o.Getenv, "apt-get")
-	if err != nil {
-		return "", err
-	}
-	o.Log("installing chromium with apt-get")
-	errUpdate := asRoot(ctx, o, apt, "update", "-q")
-	if err := asRoot(ctx, o, apt, "install", "-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "chromium", "fonts-dejavu-core"); err != nil {
-		return "", fmt.Errorf("install chromium: %w", errors.Join(errUpdate, err))
-	}
-	return lookPath(o.Getenv, "chromium")
+		return path, err
+	}, "chromium", "fonts-dejavu-core")
 }

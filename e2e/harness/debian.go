@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -48,7 +45,7 @@ var debianImageChanges = []string{
 func buildDebian(ctx context.Context, docker *client.Client, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	unlock, err := lockBuild(ctx, filepath.Join(os.TempDir(), "weir-servers-build-"+strconv.Itoa(os.Getuid())+".lock"), o)
+	unlock, err := lock(ctx, "weir-servers-build", "builds "+debianImage, o)
 	if err != nil {
 		return err
 	}
@@ -109,73 +106,18 @@ func importTar(ctx context.Context, docker *client.Client, ref string, command *
 	return errors.Join(<-ended, wrap("import the image", errImport))
 }
 
-// findMmdebstrap returns the tool, installed by apt-get when that can be done without
-// asking anybody.
 func findMmdebstrap(ctx context.Context, o Options) (string, error) {
-	path, err := lookPath(o.Getenv, "mmdebstrap")
-	if err == nil && keyringKnowsSuite() {
-		return path, nil
-	}
-	apt, errApt := lookPath(o.Getenv, "apt-get")
-	if errApt != nil {
-		return "", errors.New("mmdebstrap with the Debian archive's keys is not installed, and there is no apt-get to install it")
-	}
-	o.Log("installing mmdebstrap with apt-get")
-	// An update that fails may still leave lists that are good enough to install from.
-	errUpdate := asRoot(ctx, o, apt, "update", "-q")
-	if err := asRoot(ctx, o, apt, "install", "-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300",
-		"mmdebstrap", "debian-archive-keyring"); err != nil {
-		return "", fmt.Errorf("install mmdebstrap: %w", errors.Join(errUpdate, err))
-	}
-	if !keyringKnowsSuite() {
-		return "", fmt.Errorf("the debian-archive-keyring that apt-get installs here does not know Debian %s", debianSuite)
-	}
-	return lookPath(o.Getenv, "mmdebstrap")
+	return aptInstall(ctx, o, func() (string, error) {
+		path, err := lookPath(o.Getenv, "mmdebstrap")
+		if err == nil && !keyringKnowsSuite() {
+			err = fmt.Errorf("the package debian-archive-keyring here does not know Debian %s", debianSuite)
+		}
+		return path, err
+	}, "mmdebstrap", "debian-archive-keyring")
 }
 
 // keyringKnowsSuite looks for the suite's key, which older keyring packages lack.
 func keyringKnowsSuite() bool {
 	keys, _ := filepath.Glob("/usr/share/keyrings/debian-archive-" + debianSuite + "-*")
 	return len(keys) > 0
-}
-
-func asRoot(ctx context.Context, o Options, command ...string) error {
-	if os.Geteuid() != 0 {
-		sudo, err := lookPath(o.Getenv, "sudo")
-		if err != nil {
-			return errors.New("not root, and there is no sudo")
-		}
-		command = append([]string{sudo, "-n"}, command...) // -n: fail instead of asking for a password
-	}
-	run := exec.CommandContext(ctx, command[0], command[1:]...)
-	run.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	if out, err := run.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(command[0]), err, tail(out))
-	}
-	return nil
-}
-
-// lockBuild lets one process of this user build at a time; `go test ./...` runs many.
-func lockBuild(ctx context.Context, path string, o Options) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open build lock: %w", err)
-	}
-	for waits := 0; ; waits++ {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
-		}
-		if waits == 0 {
-			o.Log("waiting for another process that builds %s", debianImage)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for another build: %w", ctx.Err()), file.Close())
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
 }

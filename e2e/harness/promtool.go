@@ -37,9 +37,13 @@ func findPromtool(ctx context.Context, o Options) (string, error) {
 	if _, err := os.Stat(kept); err == nil {
 		return kept, nil
 	}
-	apt, err := lookPath(o.Getenv, "apt-get")
+	apt, unlock, err := lockApt(ctx, o)
 	if err != nil {
 		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(kept); err == nil { // who had the lock before has fetched it
+		return kept, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
 		return "", err
