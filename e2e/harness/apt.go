@@ -7,44 +7,45 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
 // aptInstall returns what find finds, after apt-get has installed the packages when it
 // is not there yet and that can be done without asking anybody.
 func aptInstall(ctx context.Context, o Options, find func() (path string, err error), packages ...string) (string, error) {
+	return aptGet(ctx, o, find, "installing "+packages[0], func(apt string) error {
+		return asRoot(ctx, o, append([]string{apt, "install", "-q", "-y", "--no-install-recommends",
+			"-o", "DPkg::Lock::Timeout=300"}, packages...)...)
+	})
+}
+
+// aptGet returns what find finds, after get has got it with apt-get when it is not there
+// yet. One goroutine of one process of this user does so at a time. The locks of apt-get
+// are not enough: in Debian's container images each run throws away all archives that
+// were downloaded, also those that another is about to unpack.
+func aptGet(ctx context.Context, o Options, find func() (path string, err error), doing string, get func(apt string) error) (string, error) {
 	path, errFind := find()
 	if errFind == nil {
 		return path, nil
 	}
-	apt, unlock, err := lockApt(ctx, o)
+	apt, err := lookPath(o.Getenv, "apt-get")
 	if err != nil {
 		return "", errors.Join(errFind, err)
 	}
+	unlock, err := lock(ctx, lockPath("weir-apt"), "uses apt-get", o)
+	if err != nil {
+		return "", err
+	}
 	defer unlock()
-	if path, err := find(); err == nil { // who had the lock before has installed it
+	if path, err := find(); err == nil { // who had the lock before has got it
 		return path, nil
 	}
-	o.Log("installing %s with apt-get", packages[0])
-	// An update that fails may still leave lists that are good enough to install from.
+	o.Log("%s with apt-get", doing)
+	// An update that fails may still leave lists that are good enough.
 	errUpdate := asRoot(ctx, o, apt, "update", "-q")
-	install := append([]string{apt, "install", "-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, packages...)
-	if err := asRoot(ctx, o, install...); err != nil {
-		return "", fmt.Errorf("install %s: %w", strings.Join(packages, " "), errors.Join(errUpdate, err))
+	if err := get(apt); err != nil {
+		return "", fmt.Errorf("%s: %w", doing, errors.Join(errUpdate, err))
 	}
 	return find()
-}
-
-// lockApt returns the path of apt-get, for one goroutine of one process of this user at
-// a time. Its own locks are not enough: in Debian's container images each run throws
-// away all archives that were downloaded, also those that another is about to unpack.
-func lockApt(ctx context.Context, o Options) (apt string, unlock func(), err error) {
-	apt, err = lookPath(o.Getenv, "apt-get")
-	if err != nil {
-		return "", nil, err
-	}
-	unlock, err = lock(ctx, "weir-apt", "installs with apt-get", o)
-	return apt, unlock, err
 }
 
 func asRoot(ctx context.Context, o Options, command ...string) error {

@@ -1,43 +1,14 @@
 package harness
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-func TestOneAtATime(t *testing.T) {
-	t.Parallel()
-	waiting := make(chan struct{}, 1)
-	o := Options{Log: func(string, ...any) { waiting <- struct{}{} }}.withDefaults()
-	const name, doing = "weir-harness-test", "tests"
-	unlock, err := lock(t.Context(), name, doing, o)
-	require.NoError(t, err)
-
-	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = lock(short, name, doing, o)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	<-waiting
-
-	entered := make(chan error, 1)
-	go func() {
-		unlock, err := lock(t.Context(), name, doing, o)
-		if err == nil {
-			unlock()
-		}
-		entered <- err
-	}()
-	<-waiting
-	unlock()
-	require.NoError(t, <-entered)
-}
 
 // Two tests that want a browser at once must not both run apt-get: one takes the
 // archives of the other.

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
@@ -20,12 +21,12 @@ func Chromium(t testing.TB) string {
 }
 
 func findChromium(ctx context.Context, o Options) (string, error) {
-	return aptInstall(ctx, o, func() (path string, err error) {
+	return aptInstall(ctx, o, func() (string, error) {
 		for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-			if path, err = lookPath(o.Getenv, name); err == nil {
-				break
+			if path, err := lookPath(o.Getenv, name); err == nil {
+				return path, nil
 			}
 		}
-		return path, err
+		return "", errors.New("no chromium and no google-chrome in PATH")
 	}, "chromium", "fonts-dejavu-core")
 }

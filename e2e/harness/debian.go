@@ -45,7 +45,7 @@ var debianImageChanges = []string{
 func buildDebian(ctx context.Context, docker *client.Client, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	unlock, err := lock(ctx, "weir-servers-build", "builds "+debianImage, o)
+	unlock, err := lock(ctx, lockPath("weir-servers-build"), "builds "+debianImage, o)
 	if err != nil {
 		return err
 	}

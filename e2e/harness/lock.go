@@ -11,10 +11,14 @@ import (
 	"time"
 )
 
-// lock lets one goroutine of one process of this user have the name at a time;
-// `go test ./...` runs many. Doing says what who has it does.
-func lock(ctx context.Context, name, doing string, o Options) (unlock func(), err error) {
-	path := filepath.Join(os.TempDir(), name+"-"+strconv.Itoa(os.Getuid())+".lock")
+// lockPath is where the lock of this name lies, for this user.
+func lockPath(name string) string {
+	return filepath.Join(os.TempDir(), name+"-"+strconv.Itoa(os.Getuid())+".lock")
+}
+
+// lock lets one goroutine of one process have the file at a time; `go test ./...` runs
+// many. Doing is what who has it does, for those that wait.
+func lock(ctx context.Context, path, doing string, o Options) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,39 +25,32 @@ func Promtool(t testing.TB) string {
 }
 
 func findPromtool(ctx context.Context, o Options) (string, error) {
-	if path, err := lookPath(o.Getenv, "promtool"); err == nil {
-		return path, nil
-	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
 	kept := filepath.Join(cache, "weir", "promtool")
-	if _, err := os.Stat(kept); err == nil {
-		return kept, nil
+	find := func() (string, error) {
+		if path, err := lookPath(o.Getenv, "promtool"); err == nil {
+			return path, nil
+		}
+		_, err := os.Stat(kept)
+		return kept, err
 	}
-	apt, unlock, err := lockApt(ctx, o)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if _, err := os.Stat(kept); err == nil { // who had the lock before has fetched it
-		return kept, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(kept), "download-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	o.Log("downloading promtool with apt-get")
-	errUpdate := asRoot(ctx, o, apt, "update", "-q")
-	fetch := exec.CommandContext(ctx, "sh", "-ec", `"$0" download -q prometheus; dpkg-deb -x prometheus_*.deb .`, apt)
-	fetch.Dir = dir
-	if out, err := fetch.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("download the package prometheus: %w", errors.Join(errUpdate, err, errors.New(tail(out))))
-	}
-	return kept, os.Rename(filepath.Join(dir, "usr", "bin", "promtool"), kept)
+	return aptGet(ctx, o, find, "downloading promtool", func(apt string) error {
+		if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
+			return err
+		}
+		dir, err := os.MkdirTemp(filepath.Dir(kept), "download-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		fetch := exec.CommandContext(ctx, "sh", "-ec", `"$0" download -q prometheus; dpkg-deb -x prometheus_*.deb .`, apt)
+		fetch.Dir = dir
+		if out, err := fetch.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, tail(out))
+		}
+		return os.Rename(filepath.Join(dir, "usr", "bin", "promtool"), kept)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,29 @@ func TestRetryAfterFollowsTheDrainRate(t *testing.T) {
 		step(10_000, last.done+40)
 	}
 	require.InDelta(t, 200, last.drain, 1)
+}
+
+// Under overload each measurement opens the gate for a moment. Whoever was refused comes
+// back after whole seconds, and must not meet it shut for ever, whenever they came first.
+func TestWhoComesBackAfterWholeSecondsFindsItOpenAtTimes(t *testing.T) {
+	t.Parallel()
+	const open, tries, phases = measureEvery / 5, 1000, 20
+	measured := []time.Duration{0}
+	for last := time.Duration(0); last < (tries+1)*time.Second; {
+		last += pause()
+		measured = append(measured, last)
+	}
+	for phase := range phases {
+		found := 0
+		for try := range tries {
+			at := time.Duration(try)*time.Second + time.Duration(phase)*time.Second/phases
+			i, exact := slices.BinarySearch(measured, at)
+			if exact || at-measured[i-1] < open {
+				found++
+			}
+		}
+		require.InDelta(t, tries/5, found, 80, "who came %d/%d s after a second", phase, phases)
+	}
 }
 
 func TestMarksMustLeaveRoomBetweenThem(t *testing.T) {
