@@ -44,10 +44,12 @@ const (
 	longestUsers = time.Minute
 )
 
-// A log of more bytes than long is looked at for empty pages, each time that it was folded
-// to its end, but after so many times Every at the earliest.
+// A log that became longer than long gives back its empty pages until it is no longer
+// than short, both in bytes. Its length is looked at each time that it was folded to its
+// end, but after so many times Every at the earliest.
 const (
 	long        = 16 << 20
+	short       = 4 << 20
 	shrinkAfter = 15
 )
 
@@ -141,6 +143,7 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 	wait := retry.Backoff()
 	pause := every
 	var shrunk time.Time
+	over := int64(long)
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,7 +167,7 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 			pause = 0 // there is more
 		case err == nil:
 			if time.Since(shrunk) > shrinkAfter*f.Every {
-				f.shrink(ctx, table)
+				over = f.shrink(ctx, table, over)
 				shrunk = time.Now()
 			}
 			f.last.WithLabelValues(log).SetToCurrentTime()
@@ -174,22 +177,27 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 	}
 }
 
-// shrink gives back the pages of a log that was long. Every question reads all of them,
-// empty or not, and autovacuum comes again only after so many lines more. It is tried again
-// and again, as one VACUUM may not do: it keeps what an older transaction may still see, and
-// gives back only pages behind the last that is in use. A role that may not (before
-// PostgreSQL 17 only the owner may) leaves it to autovacuum.
-func (f *Folder) shrink(ctx context.Context, table string) {
+// shrink gives back the empty pages of a log of more bytes than over, and returns over for
+// the next time. Every question reads all pages, empty or not, and autovacuum comes again
+// only after so many lines more. One VACUUM may not do: it keeps what an older transaction
+// may still see, gives back only pages behind the last that is in use, and stops halfway
+// when others want the table. A role that may not (before PostgreSQL 17 only the owner may)
+// leaves it to autovacuum.
+func (f *Folder) shrink(ctx context.Context, table string, over int64) int64 {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var size int64
 	err := f.Pool.QueryRow(ctx, `SELECT pg_relation_size($1::regclass)`, table).Scan(&size)
-	if err == nil && size > long {
+	if err == nil {
+		if size <= over {
+			return long
+		}
 		_, err = f.Pool.Exec(ctx, `VACUUM (SKIP_LOCKED) `+table)
 	}
 	if err != nil && ctx.Err() == nil {
 		f.Log.Warn("The empty pages of a log were not given back; autovacuum will.", "table", table, "error", err)
 	}
+	return short
 }
 
 // Fold folds the log of counts once, unless another consumer is at it, and returns how
