@@ -15,7 +15,7 @@ const (
 	streamCatalogue
 )
 
-func newRand(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
+func newRand(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) } // #nosec G404 -- has to be repeatable
 
 // mix scrambles x, one to one (the finalizer of SplitMix64). What is drawn from
 // mix(seed+k) needs no memory: a person is the same at every visit.

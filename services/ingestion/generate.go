@@ -141,7 +141,7 @@ func (j *job) report(w io.Writer, t loadgen.Totals, f generator.Figures, collect
 	if j.oracle != "" {
 		text, err := json.MarshalIndent(t, "", " ")
 		if err == nil {
-			err = os.WriteFile(j.oracle, append(text, '\n'), 0o644)
+			err = os.WriteFile(j.oracle, append(text, '\n'), 0o644) // #nosec G306 -- for whoever may read what is beside it
 		}
 		if err != nil {
 			return fmt.Errorf("write the oracle: %w", err)

@@ -34,15 +34,13 @@ func (c Config) Validate() error {
 		{"RETENTION_EVENTS", c.Events}, {"RETENTION_MINUTES", c.Minutes}, {"RETENTION_HOURS", c.Hours}, {"RETENTION_DAYS", c.Days},
 		{"RETENTION_DEAD_LETTERS", c.DeadLetters}, {"COMPRESS_AFTER", c.Compress},
 	}
-	for i, a := range ages {
+	for _, a := range ages {
 		if a.age != 0 && a.age < least {
 			errs = append(errs, fmt.Errorf("%s must be 0 or at least 1d", a.name))
-			continue
 		}
-		if i == 0 || i > 3 || a.age == 0 {
-			continue
-		}
-		if finer := ages[i-1]; finer.age == 0 || finer.age > a.age {
+	}
+	for i, a := range ages[1:4] {
+		if finer := ages[i]; a.age >= least && (finer.age == 0 || finer.age > a.age) {
 			errs = append(errs, fmt.Errorf("%s must be 0 (for ever) or at least %s, which is finer and is not kept longer", a.name, finer.name))
 		}
 	}

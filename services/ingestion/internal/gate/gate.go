@@ -88,7 +88,7 @@ func (g *Gate) Run(ctx context.Context) error {
 // measurement and shuts a moment later. Clients come back after whole seconds, as
 // Retry-After has it: did the gate open at even intervals that divide a second, who was
 // refused once would find it shut each time.
-func pause() time.Duration { return measureEvery/2 + rand.N(measureEvery) }
+func pause() time.Duration { return measureEvery/2 + rand.N(measureEvery) } // #nosec G404 -- no secret
 
 // Measure looks at Redis once, and shuts or opens the gate.
 func (g *Gate) Measure(ctx context.Context) {

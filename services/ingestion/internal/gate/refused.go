@@ -48,7 +48,7 @@ const (
 
 // jitter returns half to one and a half of d, in whole seconds, and one more.
 func jitter(d time.Duration) time.Duration {
-	return (time.Second + d/2 + rand.N(d)).Truncate(time.Second)
+	return (time.Second + d/2 + rand.N(d)).Truncate(time.Second) // #nosec G404 -- no secret
 }
 
 // full reports whether err is Redis' refusal to use more memory.
