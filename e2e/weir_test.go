@@ -41,6 +41,12 @@ func TestMain(m *testing.M) {
 	if fault := os.Getenv(faultAt); fault != "" {
 		os.Exit(consumeFaultily(fault))
 	}
+	// Before any test runs: a build takes two minutes on a slow machine that never did
+	// one, and tests give a program less time than that to come up.
+	if _, err := built(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	// A connection that is closed with data in it leaves toxiproxy's goroutines behind.
 	code := harness.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))

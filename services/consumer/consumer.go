@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/migrations"
+	"weir/services/consumer/internal/blockrange"
 	"weir/services/consumer/internal/control"
 	"weir/services/consumer/internal/deadletter"
 	"weir/services/consumer/internal/fold"
@@ -154,6 +155,7 @@ func Run(ctx context.Context, c Config) error {
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return p.Run(ctx) })
 	group.Go(func() error { return fold.New(pool, c.FoldEvery, log, registry).Run(ctx) })
+	group.Go(func() error { return (&blockrange.Summarizer{Pool: pool, Log: log}).Run(ctx) })
 	group.Go(func() error { return retention.New(c.Retention, pool, log, registry).Run(ctx) })
 	err = group.Wait()
 	log.Info("Stopped.")

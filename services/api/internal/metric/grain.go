@@ -10,16 +10,15 @@ import (
 
 // grain is a resolution that the database keeps rollups at.
 type grain struct {
-	view, users         string // that show the counts and the users, what is not folded yet included
-	folded, foldedUsers string // tables of what is folded
+	folded, foldedUsers string // tables of what is folded of the counts, and of the users
 	size                time.Duration
 }
 
 // grains from fine to coarse. Hours and days are UTC's.
 var grains = []grain{
-	{"minutes", "user_minutes", "rollup_minute", "users_minute", time.Minute},
-	{"hours", "user_hours", "rollup_hour", "users_hour", time.Hour},
-	{"days", "user_days", "rollup_day", "users_day", 24 * time.Hour},
+	{"rollup_minute", "users_minute", time.Minute},
+	{"rollup_hour", "users_hour", time.Hour},
+	{"rollup_day", "users_day", 24 * time.Hour},
 }
 
 // part is a stretch of a span, and the grain that answers it.

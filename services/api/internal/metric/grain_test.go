@@ -36,9 +36,9 @@ func TestPartsAreNoCoarserThanTheInterval(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := span.Span{From: start, To: start.AddDate(0, 0, 3)}
-	for largest, view := range map[time.Duration]string{time.Minute: "minutes", time.Hour: "hours", 24 * time.Hour: "days"} {
+	for _, largest := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
 		parts := parts(s, largest)
 		require.Len(t, parts, 1)
-		require.Equal(t, view, parts[0].view)
+		require.Equal(t, largest, parts[0].size)
 	}
 }

@@ -111,7 +111,7 @@ func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string]
 	rows, err := r.tx.Query(ctx, `
 SELECT `+columns+`, users
 FROM (
-    `+r.parts(&s, dimension, keep, bucketed, "bucket, key_id, users", func(g grain) string { return g.users })+`
+    `+r.parts(&s, dimension, keep, bucketed, "users", "rollup_user_deltas", func(g grain) string { return g.foldedUsers })+`
 ) AS cell`+join+order, s.args...)
 	if err != nil {
 		return nil, err
@@ -184,13 +184,15 @@ func (r rollups) kept(w who, by ...string) rollup.Dimension {
 
 // counts is a query of cells (bucket, key_id, events, value).
 func (r rollups) counts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool) string {
-	return r.parts(s, d, keep, bucketed, "bucket, key_id, events, value", func(g grain) string { return g.view })
+	return r.parts(s, d, keep, bucketed, "events, value", "rollup_deltas", func(g grain) string { return g.folded })
 }
 
-// parts is a query of the range from the coarsest grains that fit the buckets. All parts
-// are read by the one statement, so in one snapshot: a fold that commits meanwhile is
-// seen wholly or not at all.
-func (r rollups) parts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns string, from func(grain) string) string {
+// parts is a query of the range from the coarsest grains that fit the buckets, and of what
+// is not folded yet, which the log has by minutes. The log is read once, not by the views,
+// each of which reads it: it has no index, so that nothing slows its writers. All is read by
+// one statement, so in one snapshot: a fold that commits meanwhile is seen wholly or not at
+// all.
+func (r rollups) parts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns, log string, from func(grain) string) string {
 	largest := 24 * time.Hour
 	if bucketed {
 		largest = r.largest()
@@ -199,9 +201,11 @@ func (r rollups) parts(s *statement, d rollup.Dimension, keep map[string][]strin
 	keys := r.keys(s, d, keep)
 	var selects []string
 	for _, p := range parts(r.Span, largest) {
-		selects = append(selects, "SELECT "+columns+" FROM "+from(p.grain)+where+
+		selects = append(selects, "SELECT bucket, key_id, "+columns+" FROM "+from(p.grain)+where+
 			" AND bucket >= "+s.arg(p.From)+" AND bucket < "+s.arg(p.To)+keys)
 	}
+	selects = append(selects, "SELECT to_timestamp(minute * 60::bigint) AS bucket, key_id, "+columns+" FROM "+log+where+
+		" AND minute >= "+s.arg(r.From.Unix()/60)+" AND minute < "+s.arg(r.To.Unix()/60)+keys)
 	return strings.Join(selects, "\n    UNION ALL\n    ")
 }
 

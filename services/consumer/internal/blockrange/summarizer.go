@@ -1,0 +1,68 @@
+// Package blockrange keeps the block range index of the newest events up to date, so
+// that whoever asks for these reads them, and not all that came since autovacuum's last
+// visit. A function of the migrations does it, and says more.
+package blockrange
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"weir/services/shared/retry"
+)
+
+// LockKey is the advisory lock of whoever summarizes: "weirbrin" in ASCII.
+const LockKey = 0x776569726272696e
+
+// A round comes so often, and rests for so many times as long as it took.
+const (
+	every   = time.Second
+	restful = 9
+	timeout = time.Minute // after which the connection is taken for dead
+)
+
+// Summarizer does the rounds.
+type Summarizer struct {
+	Pool *pgxpool.Pool
+	Log  *slog.Logger
+}
+
+// Run does a round at every interval until ctx ends; it returns nil then.
+func (s *Summarizer) Run(ctx context.Context) error {
+	wait := retry.Backoff()
+	pause := every
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		start := time.Now()
+		switch _, err := s.Round(ctx); {
+		case err != nil && ctx.Err() == nil:
+			s.Log.Warn("Summarizing the newest events failed, trying again. Until then questions about them are slower.", "error", err)
+			pause = max(every, wait.NextBackOff())
+		case err == nil:
+			wait.Reset()
+			pause = max(every, restful*time.Since(start))
+		}
+	}
+}
+
+// Round summarizes what is due, unless another consumer is at it, and returns how many
+// ranges.
+func (s *Summarizer) Round(ctx context.Context) (ranges int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN summarize_newest_events() ELSE 0 END`, int64(LockKey)).Scan(&ranges)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("summarize the newest events: %w", err)
+	}
+	return ranges, nil
+}
