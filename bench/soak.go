@@ -139,7 +139,7 @@ func (s *soaking) measure(ctx context.Context, p *part) error {
 	}
 	p.length = b.Length
 	return s.rig.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM events), hypertable_size('events'),
-		pg_total_relation_size('rollup_deltas') + pg_total_relation_size('rollup_user_deltas')`).Scan(&p.rows, &p.tableBytes, &p.logBytes)
+		pg_total_relation_size('rollup_deltas') + pg_total_relation_size('rollup_user_deltas_all') + pg_total_relation_size('rollup_user_deltas_by')`).Scan(&p.rows, &p.tableBytes, &p.logBytes)
 }
 
 // strike has one fault after the other happen, until ctx ends.

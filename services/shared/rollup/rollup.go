@@ -84,6 +84,19 @@ func (d Dimension) Of(e *event.Event) string {
 	}
 }
 
+// UserLogs are the two tables that sets of users wait in until they are folded: those under
+// type alone, which most questions are about, and those by the other dimensions, which are
+// most of them.
+var UserLogs = [2]string{"rollup_user_deltas_all", "rollup_user_deltas_by"}
+
+// UserLog is the index in UserLogs of the table for a dimension's sets.
+func (d Dimension) UserLog() int {
+	if d == All || d == Sessions {
+		return 0
+	}
+	return 1
+}
+
 // Key names a line of the rollups: what is counted.
 type Key struct {
 	Dimension Dimension

@@ -104,10 +104,11 @@ func BenchmarkDeltasCopy(b *testing.B) {
 	for i, key := range d.Unresolved() {
 		d.Resolve(key, int32(i+1))
 	}
-	var counts, users []byte
+	var counts []byte
+	var users [2][]byte
 	b.ReportAllocs()
 	for b.Loop() {
-		counts, users = d.AppendCopy(counts[:0]), d.AppendUsersCopy(users[:0])
+		counts, users = d.AppendCopy(counts[:0]), d.AppendUsersCopy([2][]byte{users[0][:0], users[1][:0]})
 	}
 	perEvent(b)
 }

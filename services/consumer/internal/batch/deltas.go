@@ -49,10 +49,18 @@ type counter struct {
 type line struct {
 	counter *counter
 	minute  int32
-	seen    [2]int32 // sightings of this line: users, sessions
+	seen    [2]int32 // sightings of this line, by kindOfSet
 	events  int64
 	value   int64
 }
+
+// kindOfSet is of whom a set is.
+type kindOfSet int
+
+const (
+	users kindOfSet = iota
+	sessions
+)
 
 // sighting is a user, or a session, that is to be logged with a line.
 type sighting struct {
@@ -127,7 +135,7 @@ func (d *Deltas) Add(e *event.Event) {
 		l := &d.lines[all]
 		if d.logged.add(l.counter.number|ofSession, minute, session) {
 			d.sessions = append(d.sessions, sighting{all, session})
-			l.seen[1]++
+			l.seen[sessions]++
 		}
 	}
 	for i := rollup.Path; int(i) < rollup.Dimensions; i++ {
@@ -165,7 +173,7 @@ func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute in
 	l.value += value
 	if d.logged.add(c.number, minute, user) {
 		d.sightings = append(d.sightings, sighting{c.line - 1, user})
-		l.seen[0]++
+		l.seen[users]++
 	}
 	return c.line - 1
 }
@@ -237,53 +245,62 @@ func (d *Deltas) AppendCopy(dst []byte) []byte {
 	return append(dst, copyTrailer...)
 }
 
-// UserColumns are the columns of rollup_user_deltas that AppendUsersCopy fills, in
-// order.
+// UserColumns are the columns of rollup.UserLogs that AppendUsersCopy fills, in order.
 const UserColumns = "minute, key_id, dimension, users"
 
 // AppendUsersCopy appends the lines' users, and their sessions, as sets in COPY's binary
-// format. Lines whose users have all been logged before are left out.
-func (d *Deltas) AppendUsersCopy(dst []byte) []byte {
-	dst = append(dst, copyHeader...)
-	dst = d.appendSets(dst, 0, d.sightings)
-	dst = d.appendSets(dst, 1, d.sessions)
-	return append(dst, copyTrailer...)
-}
-
-func (d *Deltas) appendSets(dst []byte, kind int, sightings []sighting) []byte {
-	at := make([]int, len(d.lines)) // where a line's next member goes
-	for i := range d.lines {
-		l := &d.lines[i]
-		n := int(l.seen[kind])
-		if n == 0 {
+// format, for each of rollup.UserLogs. Lines whose users have all been logged before are left out;
+// a log for which that leaves none is returned empty.
+func (d *Deltas) AppendUsersCopy(dst [2][]byte) [2][]byte {
+	if d == nil {
+		return dst
+	}
+	for i := range dst {
+		dst[i] = append(dst[i], copyHeader...)
+	}
+	d.appendSets(&dst, users)
+	d.appendSets(&dst, sessions)
+	for i := range dst {
+		if len(dst[i]) == len(copyHeader) {
+			dst[i] = dst[i][:0]
 			continue
 		}
-		dimension := l.counter.key.Dimension
-		if kind == 1 {
-			dimension = rollup.Sessions // under All's key
-		}
-		dst = append(dst, 0, 4, 0, 0, 0, 4)
-		dst = binary.BigEndian.AppendUint32(dst, uint32(l.minute))
-		dst = append(dst, 0, 0, 0, 4)
-		dst = binary.BigEndian.AppendUint32(dst, uint32(l.counter.id))
-		dst = append(dst, 0, 0, 0, 2)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(dimension))
-		dst = binary.BigEndian.AppendUint32(dst, uint32(1+4*n))
-		dst = unique.AppendHeader(dst)
-		at[i] = len(dst)
-		dst = slices.Grow(dst, 4*n)[:len(dst)+4*n]
-	}
-	for _, s := range sightings {
-		binary.BigEndian.PutUint32(dst[at[s.line]:], s.who)
-		at[s.line] += 4
+		dst[i] = append(dst[i], copyTrailer...)
 	}
 	return dst
 }
 
-// Users is how many users and sessions AppendUsersCopy logs, counted once for each line.
-func (d *Deltas) Users() int {
-	if d == nil {
-		return 0
+func (d *Deltas) appendSets(dst *[2][]byte, of kindOfSet) {
+	sightings := d.sightings
+	if of == sessions {
+		sightings = d.sessions
 	}
-	return len(d.sightings) + len(d.sessions)
+	at := make([]int, len(d.lines)) // where a line's next member goes
+	for i := range d.lines {
+		l := &d.lines[i]
+		n := int(l.seen[of])
+		if n == 0 {
+			continue
+		}
+		dimension := l.counter.key.Dimension
+		if of == sessions {
+			dimension = rollup.Sessions // under All's key
+		}
+		log := dst[dimension.UserLog()]
+		log = append(log, 0, 4, 0, 0, 0, 4)
+		log = binary.BigEndian.AppendUint32(log, uint32(l.minute))
+		log = append(log, 0, 0, 0, 4)
+		log = binary.BigEndian.AppendUint32(log, uint32(l.counter.id))
+		log = append(log, 0, 0, 0, 2)
+		log = binary.BigEndian.AppendUint16(log, uint16(dimension))
+		log = binary.BigEndian.AppendUint32(log, uint32(1+4*n))
+		log = unique.AppendHeader(log)
+		at[i] = len(log)
+		dst[dimension.UserLog()] = slices.Grow(log, 4*n)[:len(log)+4*n]
+	}
+	for _, s := range sightings {
+		log := dst[d.lines[s.line].counter.key.Dimension.UserLog()]
+		binary.BigEndian.PutUint32(log[at[s.line]:], s.who)
+		at[s.line] += 4
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/services/shared/retry"
+	"weir/services/shared/rollup"
 )
 
 // Advisory locks of whoever writes to the rollups: "weirfold" in ASCII for the counts,
@@ -120,23 +121,25 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 	return f
 }
 
-// Run folds both logs until ctx ends; it returns nil then. Errors are waited out: what
+// Run folds the logs until ctx ends; it returns nil then. Errors are waited out: what
 // is not folded stays in the log, where readers see it.
 func (f *Folder) Run(ctx context.Context) error {
-	var both errgroup.Group
-	both.Go(func() error { f.run(ctx, "counts", "rollup_deltas", f.Fold, most, f.Every, longest); return nil })
-	both.Go(func() error {
-		share := 0
-		next := func(ctx context.Context) (n int64, err error) {
-			if n, err = f.foldShare(ctx, share); err == nil && n < mostUsers {
-				share = (share + 1) % shares
+	var all errgroup.Group
+	all.Go(func() error { f.run(ctx, "counts", "rollup_deltas", f.Fold, most, f.Every, longest); return nil })
+	for i, log := range rollup.UserLogs {
+		all.Go(func() error {
+			of, number := shares[i], 0
+			next := func(ctx context.Context) (n int64, err error) {
+				if n, err = f.foldShare(ctx, share{log, of, number}); err == nil && n < mostUsers {
+					number = (number + 1) % of
+				}
+				return n, err
 			}
-			return n, err
-		}
-		f.run(ctx, "users", "rollup_user_deltas", next, mostUsers, usersEvery*f.Every/shares, longestUsers/shares)
-		return nil
-	})
-	return both.Wait()
+			f.run(ctx, "users", log, next, mostUsers, usersEvery*f.Every/time.Duration(of), longestUsers/time.Duration(of))
+			return nil
+		})
+	}
+	return all.Wait()
 }
 
 func (f *Folder) run(ctx context.Context, log, table string, fold func(context.Context) (int64, error), most int64, every, longest time.Duration) {

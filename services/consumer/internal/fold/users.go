@@ -11,14 +11,22 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"weir/services/shared/rollup"
 	"weir/services/shared/unique"
 )
 
 // A day's set is written whole each time that it grew, so much at once costs less than
 // often; and the log of a minute at once takes the writers' CPU for ten seconds (at 110,000
-// events/s, on two cores: a tenth of the events were stored after a second or more). So the
-// log is folded in shares, each of them with all that waits for its keys.
-const shares = 8
+// events/s, on two cores: a tenth of the events were stored after a second or more). So a
+// log is folded in shares, each of them with all that waits for its keys. This is how many
+// shares each of rollup.UserLogs has: the first has few keys.
+var shares = [len(rollup.UserLogs)]int{1, 8}
+
+// share is a part of a log: the keys whose remainder by of is number.
+type share struct {
+	log        string
+	of, number int
+}
 
 // mostUsers bounds one merge's transaction and memory: 20 MB or so.
 const mostUsers = 100_000
@@ -27,10 +35,12 @@ const mostUsers = 100_000
 // three or so a key, though few come near.
 const keysAtOnce = 200
 
-const takeUsers = `
-DELETE FROM rollup_user_deltas
-WHERE ctid = ANY (ARRAY(SELECT ctid FROM rollup_user_deltas WHERE key_id % $1 = $2 LIMIT $3))
+func (s share) take() string {
+	return `
+DELETE FROM ` + s.log + `
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + s.log + ` WHERE key_id % $1 = $2 LIMIT $3))
 RETURNING minute, dimension, key_id, users`
+}
 
 // sighted is one line of the log of users.
 type sighted struct {
@@ -53,10 +63,12 @@ var grains = []grain{{"users_minute", 1}, {"users_hour", 60}, {"users_day", 1440
 // unless another consumer is at it, and returns how many lines. Run does the same with
 // rests between the shares.
 func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
-	for share := range shares {
-		for more := int64(mostUsers); more == mostUsers; n += more {
-			if more, err = f.foldShare(ctx, share); err != nil {
-				return n, err
+	for i, log := range rollup.UserLogs {
+		for number := range shares[i] {
+			for more := int64(mostUsers); more == mostUsers; n += more {
+				if more, err = f.foldShare(ctx, share{log, shares[i], number}); err != nil {
+					return n, err
+				}
 			}
 		}
 	}
@@ -67,9 +79,9 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 //
 // Only whoever has the lock writes sets, so reading a set, merging and writing it back
 // loses nothing; and the lines leave the log in the same transaction.
-func (f *Folder) foldShare(ctx context.Context, share int) (n int64, err error) {
+func (f *Folder) foldShare(ctx context.Context, s share) (n int64, err error) {
 	err = f.alone(ctx, UsersLockKey, func(tx pgx.Tx) error {
-		n, err = takeUp(ctx, tx, shares, share)
+		n, err = takeUp(ctx, tx, s)
 		return err
 	})
 	if err != nil {
@@ -80,15 +92,19 @@ func (f *Folder) foldShare(ctx context.Context, share int) (n int64, err error) 
 
 // Users merges all of the log of users, in the transaction of a caller who has the lock.
 func Users(ctx context.Context, tx pgx.Tx) error {
-	for {
-		if n, err := takeUp(ctx, tx, 1, 0); err != nil || n < mostUsers {
-			return err
+	for _, log := range rollup.UserLogs {
+		for n := int64(mostUsers); n == mostUsers; {
+			var err error
+			if n, err = takeUp(ctx, tx, share{log, 1, 0}); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func takeUp(ctx context.Context, tx pgx.Tx, shares, share int) (n int64, err error) {
-	rows, err := tx.Query(ctx, takeUsers, shares, share, mostUsers)
+func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
+	rows, err := tx.Query(ctx, s.take(), s.of, s.number, mostUsers)
 	if err != nil {
 		return 0, err
 	}

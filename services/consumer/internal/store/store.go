@@ -13,6 +13,7 @@ import (
 
 	"weir/services/consumer/internal/batch"
 	"weir/services/consumer/internal/step"
+	"weir/services/shared/rollup"
 )
 
 // Store writes batches. It is safe for concurrent use.
@@ -114,8 +115,11 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 			return 0, fmt.Errorf("copy deltas: %w", err)
 		}
 	}
-	if b.Deltas.Users() > 0 {
-		if err := copyIn(ctx, tx, "rollup_user_deltas", batch.UserColumns, [][]byte{b.Deltas.AppendUsersCopy(nil)}, atEnd{}); err != nil {
+	for i, sets := range b.Deltas.AppendUsersCopy([2][]byte{}) {
+		if len(sets) == 0 {
+			continue
+		}
+		if err := copyIn(ctx, tx, rollup.UserLogs[i], batch.UserColumns, [][]byte{sets}, atEnd{}); err != nil {
 			return 0, fmt.Errorf("copy users: %w", err)
 		}
 	}
