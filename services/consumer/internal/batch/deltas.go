@@ -249,8 +249,8 @@ func (d *Deltas) AppendCopy(dst []byte) []byte {
 const UserColumns = "minute, key_id, dimension, users"
 
 // AppendUsersCopy appends the lines' users, and their sessions, as sets in COPY's binary
-// format, for each of rollup.UserLogs. Lines whose users have all been logged before are left out;
-// a log for which that leaves none is returned empty.
+// format, for each of rollup.UserLogs. Lines whose users have all been logged before are
+// left out; a log for which that leaves none is returned empty.
 func (d *Deltas) AppendUsersCopy(dst [2][]byte) [2][]byte {
 	if d == nil {
 		return dst

@@ -1,5 +1,5 @@
 // Package fold moves the logs of deltas into the rollups. Batches only append to the
-// log, which is cheap and never makes two consumers wait for each other; one
+// logs, which is cheap and never makes two consumers wait for each other; one
 // consumer at a time folds it, so the rollups have a single writer.
 package fold
 

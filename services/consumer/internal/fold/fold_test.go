@@ -153,6 +153,36 @@ func TestEachFoldIsCountedInItsBuckets(t *testing.T) {
 	fixture.RollupsEqualRaw(t, pool)
 }
 
+// TestTheRoomOfFoldedLinesIsUsedAgain: else every question reads all that was folded since
+// autovacuum came by.
+func TestTheRoomOfFoldedLinesIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	fixture.Exec(t, pool, `ALTER TABLE rollup_deltas SET (autovacuum_enabled = off)`)
+	fixture.Exec(t, pool, `INSERT INTO rollup_keys (dimension, type, value) VALUES (0, 'click', '')`)
+	f := fold.New(pool, 10*time.Millisecond, fixture.Log(), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- f.Run(ctx) }()
+	size := func() int64 { return fixture.Number(t, pool, `SELECT pg_relation_size('rollup_deltas')`) }
+	var once int64
+	for range 8 {
+		fixture.Exec(t, pool, `INSERT INTO rollup_deltas (minute, key_id, events, dimension, value)
+			SELECT 29000000 + i % 3, (SELECT id FROM rollup_keys), 1, 0, 0 FROM generate_series(1, 20000) AS i`)
+		if once == 0 {
+			once = size()
+		}
+		require.Eventually(t, func() bool {
+			return fixture.Number(t, pool, `SELECT n_dead_tup + (SELECT count(*) FROM rollup_deltas) FROM pg_stat_user_tables WHERE relname = 'rollup_deltas'`) == 0
+		}, fixture.Patience, 20*time.Millisecond)
+	}
+	require.Positive(t, once)
+	require.LessOrEqual(t, size(), 4*once)
+	cancel()
+	require.NoError(t, <-stopped)
+}
+
 // TestALogThatWasLongIsShortAgain: every question reads its pages, empty or not. What an old
 // transaction may still see stays until that has ended.
 func TestALogThatWasLongIsShortAgain(t *testing.T) {
