@@ -26,9 +26,6 @@ const (
 	OS
 	Source
 
-	// Dimensions is how many there are.
-	Dimensions = int(Source) + 1
-
 	// Sessions is under which the sets of sessions are kept beside those of users, by type
 	// alone and so under All's keys. Its number leaves room for dimensions to come.
 	Sessions Dimension = 100
@@ -39,7 +36,13 @@ const (
 	Folds Dimension = 101
 )
 
-var names = [Dimensions]string{"all", "path", "referrer", "country", "device", "browser", "os", "source"}
+var names = [...]string{"all", "path", "referrer", "country", "device", "browser", "os", "source"}
+
+// Dimensions is how many there are.
+const Dimensions = len(names)
+
+// Fields lists the dimensions but All by their names.
+func Fields() []string { return names[1:] }
 
 // String returns the dimension's name, which is the event field's name.
 func (d Dimension) String() string {
@@ -171,7 +174,8 @@ func (b *Batch) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// UnmarshalJSON reads the wire form.
+// UnmarshalJSON reads the wire form. Deltas of dimensions that this build does not know are
+// left out: consumers are replaced before the api, and theirs may count by one more.
 func (b *Batch) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		XID    uint64            `json:"xid"`
@@ -181,9 +185,11 @@ func (b *Batch) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return fmt.Errorf("read live batch: %w", err)
 	}
-	b.XID, b.Deltas, b.Sample = wire.XID, make([]Delta, len(wire.Deltas)), wire.Sample
-	for i, d := range wire.Deltas {
-		b.Deltas[i] = Delta(d)
+	b.XID, b.Deltas, b.Sample = wire.XID, make([]Delta, 0, len(wire.Deltas)), wire.Sample
+	for _, d := range wire.Deltas {
+		if int(d.Key.Dimension) < Dimensions {
+			b.Deltas = append(b.Deltas, Delta(d))
+		}
 	}
 	return nil
 }
@@ -199,8 +205,8 @@ func (d *wireDelta) UnmarshalJSON(data []byte) error {
 	if len(fields) != n {
 		return fmt.Errorf("a delta has %d members, not %d", n, len(fields))
 	}
-	if d.Key.Dimension < 0 || int(d.Key.Dimension) >= Dimensions {
-		return fmt.Errorf("unknown dimension %d", d.Key.Dimension)
+	if d.Key.Dimension < 0 {
+		return fmt.Errorf("there is no dimension %d", d.Key.Dimension)
 	}
 	return nil
 }

@@ -26,9 +26,16 @@ func TestBatchSurvivesTheWire(t *testing.T) {
 
 func TestBadBatchesAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{`{`, `{"xid":1,"deltas":[[1]]}`, `{"xid":1,"deltas":[[1,99,"a","",1,0]]}`, `{"xid":1,"deltas":[["x",0,"a","",1,0]]}`} {
+	for _, bad := range []string{`{`, `{"xid":1,"deltas":[[1]]}`, `{"xid":1,"deltas":[[1,-1,"a","",1,0]]}`, `{"xid":1,"deltas":[["x",0,"a","",1,0]]}`} {
 		require.Error(t, json.Unmarshal([]byte(bad), new(rollup.Batch)), bad)
 	}
+}
+
+func TestDeltasOfDimensionsToComeAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var b rollup.Batch
+	require.NoError(t, json.Unmarshal([]byte(`{"xid":1,"deltas":[[1,99,"a","x",1,0],[1,0,"a","",2,0]]}`), &b))
+	require.Equal(t, []rollup.Delta{{Minute: 1, Key: rollup.Key{Type: "a"}, Events: 2}}, b.Deltas)
 }
 
 func TestDimensionNamesReadBack(t *testing.T) {

@@ -5,12 +5,14 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"weir/services/api/internal/access"
 	"weir/services/api/internal/filter"
 	"weir/services/shared/httpserver"
+	"weir/services/shared/rollup"
 )
 
 const messages = "The messages are JSON: first a `snapshot` of the last hour's events, their number and value by minute and type; then a " +
@@ -68,7 +70,7 @@ func Register(api httpserver.API, keys access.Keys, h *Hub) {
 	most := float64(maxEvents)
 	parameters := []*huma.Param{
 		{Name: "metrics", In: "query", Description: "Whether counts by minute and type are wanted", Schema: &huma.Schema{Type: huma.TypeBoolean, Default: true}},
-		text("dimensions", "The dimensions whose most frequent values are wanted, separated by commas: path, referrer, country, device, browser, os, source", "path,country", huma.Schema{Pattern: "^[a-z, ]*$"}),
+		text("dimensions", "The dimensions whose most frequent values are wanted, separated by commas: "+strings.Join(rollup.Fields(), ", "), "path,country", huma.Schema{Pattern: "^[a-z, ]*$"}),
 		{Name: "events", In: "query", Description: "How many sampled events a second are wanted at most", Example: 5, Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int32", Minimum: new(float64), Maximum: &most}},
 		text("filter", "Which events are sampled, in the filter language; with events", `type is "purchase" and value >= 100`, huma.Schema{MaxLength: &longest}),
 		{Name: "epoch", In: "query", Description: "The epoch of the last message received; with seq", Example: "b3f0c9d25a417e68", Schema: &huma.Schema{Type: huma.TypeString, Pattern: epochForm.String()}},

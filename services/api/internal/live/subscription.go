@@ -37,7 +37,7 @@ func (s *Subscription) check() error {
 	for _, name := range s.Dimensions {
 		d, ok := rollup.ParseDimension(name)
 		if !ok || d == rollup.All {
-			return errors.New("dimensions: there are path, referrer, country, device, browser, os and source")
+			return errors.New("dimensions: there are " + strings.Join(rollup.Fields(), ", "))
 		}
 		s.dimensions |= 1 << d
 	}

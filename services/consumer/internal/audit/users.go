@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,13 +20,10 @@ import (
 
 // The rows of an hour. Grouping them here is ten times as fast as having PostgreSQL sort
 // every user of every dimension.
-const sighted = `
+var sighted = `
 SELECT extract(minute FROM time AT TIME ZONE 'UTC')::integer, type, coalesce(user_id, anonymous_id), session_id,
-       path, referrer, country, device, browser, os, source
+       ` + strings.Join(rollup.Fields(), ", ") + `
 FROM events WHERE time >= $1 AND time < $2`
-
-// The dimensions in the order of sighted's columns.
-var sightedBy = []rollup.Dimension{rollup.Path, rollup.Referrer, rollup.Country, rollup.Device, rollup.Browser, rollup.OS, rollup.Source}
 
 const (
 	stored = `
@@ -162,7 +160,7 @@ func (a audience) see(ctx context.Context, tx pgx.Tx, hour Span, ids map[rollup.
 	}
 	var minute int
 	var typ, actor, session pgtype.DriverBytes // not copied: there are ten texts a row
-	values := make([]pgtype.DriverBytes, len(sightedBy))
+	values := make([]pgtype.DriverBytes, len(rollup.Fields()))
 	into := []any{&minute, &typ, &actor, &session}
 	for i := range values {
 		into = append(into, &values[i])
@@ -181,10 +179,11 @@ func (a audience) see(ctx context.Context, tx pgx.Tx, hour Span, ids map[rollup.
 		}
 		user := unique.Hash(string(actor))
 		add(&k.all, minute, rollup.All, k.typ, "", user)
-		for i, d := range sightedBy {
+		for i := range values {
 			if values[i] == nil {
 				continue
 			}
+			d := rollup.All + 1 + rollup.Dimension(i)
 			m := k.by[d][string(values[i])]
 			if m == nil {
 				if k.by[d] == nil {
