@@ -156,6 +156,7 @@ func (p *page) busy(ctx context.Context, r run) error {
 		first, newest = now.Add(-underway), now
 	}
 	each := float64(newest.Sub(r.start)) / float64(r.events) // time from one event to the next
+	left := r.events
 	for at := first; !p.done() && end.After(r.start); at = end {
 		start := at.Add(-max(time.Duration(each*float64(p.reach)), time.Millisecond))
 		if start.Before(r.start) {
@@ -164,7 +165,9 @@ func (p *page) busy(ctx context.Context, r run) error {
 		if err := p.rows(ctx, start, end); err != nil {
 			return err
 		}
-		p.scanned += int64(float64(end.Sub(start)) / each)
+		// What is of the future does not count, and no run is more than it holds.
+		looked := int64(min(float64(max(at.Sub(start), 0))/each, float64(left)))
+		left, p.scanned = left-looked, p.scanned+looked
 		p.passed, end = start, start
 		p.reach = min(p.reach*4, max(maxReach, p.reach))
 	}
