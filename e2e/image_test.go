@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,7 +67,8 @@ func buildImage(t *testing.T, docker *client.Client, target, binary string) (id 
 	// Docker's old builder makes every stage before the target: keep to what it needs.
 	stages := regexp.MustCompile(`(?m)^FROM base AS (\w+)$`).Split(rest, -1)
 	names := regexp.MustCompile(`(?m)^FROM base AS (\w+)$`).FindAllStringSubmatch(rest, -1)
-	dockerfile := "FROM scratch AS build\nCOPY " + filepath.Base(binary) + " ca-certificates.crt /out/\nFROM scratch AS base\n" + stages[0]
+	label := fmt.Sprintf("weir.test=%d-%s", os.Getpid(), target) // of the first stage, which stays as an image without a name
+	dockerfile := "FROM scratch AS build\nLABEL " + label + "\nCOPY " + filepath.Base(binary) + " ca-certificates.crt /out/\nFROM scratch AS base\n" + stages[0]
 	for i, n := range names {
 		if n[1] == target {
 			dockerfile += "FROM base AS " + target + stages[i+1]
@@ -103,6 +105,8 @@ func buildImage(t *testing.T, docker *client.Client, target, binary string) (id 
 	require.NotEmpty(t, id)
 	t.Cleanup(func() {
 		_, err := docker.ImageRemove(context.Background(), id, client.ImageRemoveOptions{Force: true, PruneChildren: true})
+		require.NoError(t, err)
+		_, err = docker.ImagePrune(context.Background(), client.ImagePruneOptions{Filters: client.Filters{}.Add("dangling", "true").Add("label", label)})
 		require.NoError(t, err)
 	})
 	return id
