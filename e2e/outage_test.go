@@ -126,14 +126,15 @@ func TestWhatPostgresRefusesToEverybodyIsAnOutageNotPoison(t *testing.T) {
 			[]string{`DROP TRIGGER cancel ON events`}},
 	}
 	if dir, err := servers.SmallDisk(); err == nil {
-		// What is made from now on is on the small disk, which ballast fills.
-		require.NoError(t, administer(t.Context(), box, `COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 `+dir+`/tables'`))
+		// What is made from now on is on the small disk, which ballast fills. A program that
+		// ended before it was given its row would make COPY fail: cat takes it first.
+		require.NoError(t, administer(t.Context(), box, `COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; mkdir -m 700 `+dir+`/tables'`))
 		require.NoError(t, administer(t.Context(), box, `CREATE TABLESPACE small LOCATION '`+dir+`/tables'`))
 		require.NoError(t, administer(t.Context(), box, `ALTER TABLE rollup_deltas SET TABLESPACE small`,
 			`ALTER TABLE dead_letters SET TABLESPACE small`, `ALTER TABLE events SET TABLESPACE small`))
 		refusals = append(refusals, refusal{"53100",
-			[]string{`COPY (SELECT 1) TO PROGRAM 'dd if=/dev/zero of=` + dir + `/ballast bs=8k 2>&- || true'`},
-			[]string{`COPY (SELECT 1) TO PROGRAM 'rm ` + dir + `/ballast'`}})
+			[]string{`COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; dd if=/dev/zero of=` + dir + `/ballast bs=8k 2>&- || true'`},
+			[]string{`COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; rm ` + dir + `/ballast'`}})
 	} else {
 		t.Logf("no disk to fill: %v", err)
 	}
