@@ -102,7 +102,7 @@ func TestNothingIsReadWhileTheGateIsClosed(t *testing.T) {
 	t.Parallel()
 	g := open(t)
 	fixture.Add(t, g.Client, g.Key, fixture.Series(0, 3)...)
-	asked, opened := make(chan struct{}), make(chan struct{})
+	asked, opened := make(chan struct{}, 1), make(chan struct{}) // asked before somebody waits for it, too
 	chunks := read(t, g, "a", func(r *stream.Reader) {
 		r.Gate = func(ctx context.Context) error {
 			select {
