@@ -156,8 +156,9 @@ func (r *reader) try(t *testing.T, c string) {
 	}
 }
 
-// make tries a target. Those that are the tests themselves, or take hours, or write into
-// the tree, have to exist; what they run of the benchmark has to understand its flags.
+// make tries a target, but does not run all: those that are the tests themselves, or take
+// hours, or write into the tree, only have to exist; what they run of the benchmark has to
+// understand its flags.
 func (r *reader) make(t *testing.T, c string) {
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)

@@ -1,7 +1,7 @@
 -- A block range index knows nothing of the blocks that were filled since somebody
 -- summarized them, so that every question reads all of these. Autovacuum comes by once a
 -- minute, also where autosummarize is on; with 2,000 events/s a page of the newest events
--- read 120,000 rows by then. The consumer calls this once a second instead; it takes the
+-- read up to 120,000 rows by then. The consumer calls this once a second instead; it takes the
 -- owner's rights, as only the owner may summarize.
 
 -- +goose Up

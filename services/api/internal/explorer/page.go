@@ -16,7 +16,7 @@ import (
 const (
 	// crowded is how many times more events than needed one statement looks through
 	// at first: a minute of a busy site is a million rows to sort for the first fifty. Of a
-	// rare type all others are read too. With 8, purchases took three times as long.
+	// rare type all others are read too.
 	crowded = 2
 
 	// maxReach is how many it looks through at most, when few of them are wanted: 17 ms
