@@ -46,12 +46,13 @@ test-unit: ## Run all tests but the end-to-end ones
 race: ## Run all tests under the race detector
 	$(GO) test -race -timeout 40m $(PKGS)
 
-DURATION ?= 10m
+chaos bench-soak: DURATION ?= 10m
+overload: DURATION ?= 1m
 chaos: ## Throw random faults at the consumer for DURATION (10m); the seed it prints, as WEIR_SEED, repeats them
 	WEIR_CHAOS=$(DURATION) $(GO) test ./e2e -run 'RandomFaults|InTheMiddleOfAFlush' -count=1 -v -timeout 0
 
-overload: ## Offer three times what the consumer can take for a minute; the tests do it for seconds
-	WEIR_OVERLOAD=1m $(GO) test ./e2e -count 1 -v -run TestOverload
+overload: ## Offer three times what the consumer can take for DURATION (1m); the tests do it for seconds
+	WEIR_OVERLOAD=$(DURATION) $(GO) test ./e2e -count 1 -v -run TestOverload
 
 lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the versions that go.mod pins
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "Run gofmt -w on these files."; exit 1; }
@@ -66,11 +67,11 @@ generate: ## Write the OpenAPI documents, the Go clients and the README's table 
 	  $(GO) run $(CODEGEN) -generate types,client -package $$s -o openapi/client/$$s/client.gen.go openapi/$$s.yaml || exit 1; done
 	@$(GO) test ./e2e -run TestReadmeListsEverySetting -update > /dev/null
 
-verify: ## Everything that CI checks: lint, generated files, tests
+verify: ## Everything that CI checks: lint, generated files, tests, and every command of the documents
 	@$(MAKE) lint
 	@$(MAKE) generate
 	@git diff --exit-code -- openapi README.md || { echo "Generated files are stale: commit what make generate wrote."; exit 1; }
-	@$(MAKE) test
+	@WEIR_DOCUMENTS=all $(MAKE) test
 
 bench: ## Measure how fast a backlog is drained, beside raw COPY and Redis alone, and check every event
 	@$(GO) run ./bench drain $(ARGS)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,17 +61,24 @@ type reader struct {
 	pool  *pgxpool.Pool
 	from  harness.Binaries
 	bench string
+	dir   string            // below bin: within the module, which the benchmark builds, and out of git's sight
 	local *strings.Replacer // puts in where the services are
 	env   []string
 }
 
-// sh runs a command line in a directory of its own, which may have deploy/keys.
+// own goes before what starts servers of its own, because it makes them fail.
+const own = ": on its own servers; "
+
+// sh runs a command line in r.dir, which has a deploy/keys.
 func (r *reader) sh(t *testing.T, line string, env ...string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "sh", "-c", line)
-	c.Dir = t.TempDir()
+	c.Dir = r.dir
 	require.NoError(t, os.MkdirAll(filepath.Join(c.Dir, "deploy", "keys"), 0o700))
 	c.Env = append(slices.Concat(os.Environ(), r.env), env...)
+	if strings.HasPrefix(line, own) {
+		c.Env = os.Environ()
+	}
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s: %s", line, out)
 	return string(out)
@@ -78,12 +86,17 @@ func (r *reader) sh(t *testing.T, line string, env ...string) string {
 
 func TestEveryCommandOfTheDocumentsIsTried(t *testing.T) {
 	t.Parallel()
+	var err error
 	w := start(t)
 	r := &reader{
 		box: w.box, pool: w.pool, from: binaries(t), bench: filepath.Join(t.TempDir(), "bench"),
 		local: strings.NewReplacer("http://localhost:3001", w.api, "localhost:3001", strings.TrimPrefix(w.api, "http://"),
 			"http://localhost:3002", w.ingestion, "localhost:3002", strings.TrimPrefix(w.ingestion, "http://")),
 	}
+	require.NoError(t, os.MkdirAll("../bin", 0o755))
+	r.dir, err = os.MkdirTemp("../bin", "documents-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(r.dir) })
 	for name, value := range environment(w.box) {
 		r.env = append(r.env, name+"="+value)
 	}
@@ -110,7 +123,7 @@ func (r *reader) try(t *testing.T, c string) {
 	case words[0] == "make":
 		r.make(t, c)
 	case strings.HasPrefix(c, "go run ./bench "):
-		r.flags(t, strings.TrimPrefix(c, "go run ./bench "))
+		r.benchmark(t, strings.TrimPrefix(c, "go run ./bench "))
 	case strings.HasPrefix(c, "go run ./services/ingestion/cmd/weir-ingestion generate "):
 		line := strings.Replace(c, "go run ./services/ingestion/cmd/weir-ingestion", filepath.Join(string(r.from), "weir-ingestion"), 1)
 		line = strings.Replace(line, "--duration 1m", "--duration 2s", 1)
@@ -156,41 +169,78 @@ func (r *reader) try(t *testing.T, c string) {
 	}
 }
 
-// make tries a target, but does not run all: those that are the tests themselves, or take
-// hours, or write into the tree, only have to exist; what they run of the benchmark has to
-// understand its flags.
+// documentsAll has the commands run that take minutes: releases, faults, the benchmark's.
+// `make verify` sets it.
+const documentsAll = "WEIR_DOCUMENTS"
+
+// small cuts what a command of the benchmark measures down, to seconds. Of a flag that is
+// given twice the last counts.
+var small = map[string]string{
+	"drain":    "-events 3000 -runs 1",
+	"sweep":    "-rates 200,400 -duration 2s",
+	"capacity": "-from 200 -precision 0.3 -step 1s -confirm 2s -slo-p99 30s",
+	"overload": "-capacity 300 -factors 3 -duration 2s -set BACKPRESSURE_HIGH_EVENTS=200 -set BACKPRESSURE_LOW_EVENTS=100",
+	"soak":     "-rate 200 -duration 8s -every 4s -calm 2s",
+	"query":    "-events 3000 -days 2 -asks 2 -rate 100",
+	"live":     "-clients 3 -rate 200 -duration 2s",
+	"generate": "-events 10000 -runs 1",
+	"publish":  "-events 10000 -runs 1 -paced 500ms",
+	"collect":  "-events 3000 -requests 300 -runs 1",
+	"plan":     "",
+	"compare":  "",
+}
+
+// make tries a target. Those that write into the tree, or run this test, only have to
+// exist; `make verify` runs them, and then those that take minutes are run as well.
 func (r *reader) make(t *testing.T, c string) {
 	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
-	words := strings.Fields(c)
-	_, recipe, found := strings.Cut(string(makefile), "\n"+words[1]+": ")
+	target := strings.Fields(c)[1]
+	_, recipe, found := strings.Cut(string(makefile), "\n"+target+": ")
 	require.True(t, found, "there is no such target")
 	recipe, _, _ = strings.Cut(recipe, "\n\n")
-	switch words[1] {
-	case "help":
+	all := os.Getenv(documentsAll) != ""
+	switch {
+	case target == "help":
 		require.Contains(t, r.sh(t, "make -C "+root(t)+" help"), "up ")
-		return
-	case "up":
+	case target == "up":
 		r.up(t)
-		return
+	case target == "migrate":
+		r.sh(t, "make -C "+root(t)+" migrate")
+	case all && target == "dist":
+		dist := t.TempDir()
+		r.sh(t, "make -C "+root(t)+" dist PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH+" DIST="+dist+" && cd "+dist+" && sha256sum -c SHA256SUMS")
+	case all && (target == "chaos" || target == "overload"):
+		require.Contains(t, r.sh(t, own+"make -C "+root(t)+" "+target+" DURATION=2s"), "--- PASS")
+	case strings.Contains(recipe, "$(GO) run ./bench "):
+		variables := map[string]string{"ARGS": "", "DURATION": "10m"}
+		for _, v := range regexp.MustCompile(`([A-Z]+)=('[^']*'|\S+)`).FindAllStringSubmatch(c, -1) {
+			variables[v[1]] = strings.Trim(v[2], "'")
+		}
+		_, arguments, _ := strings.Cut(recipe, "$(GO) run ./bench ")
+		r.benchmark(t, strings.NewReplacer("$(ARGS)", variables["ARGS"], "$(DURATION)", variables["DURATION"]).Replace(arguments))
 	}
-	_, benched, found := strings.Cut(recipe, "$(GO) run ./bench ")
-	if !found {
-		return
-	}
-	variables := map[string]string{"ARGS": "", "DURATION": "10m"}
-	for _, v := range regexp.MustCompile(`([A-Z]+)=('[^']*'|\S+)`).FindAllStringSubmatch(c, -1) {
-		variables[v[1]] = strings.Trim(v[2], "'")
-	}
-	r.flags(t, strings.NewReplacer("$(ARGS)", variables["ARGS"], "$(DURATION)", variables["DURATION"]).Replace(benched))
 }
 
-// flags asks the benchmark whether it would take the flags.
-func (r *reader) flags(t *testing.T, arguments string) {
-	if strings.HasPrefix(arguments, "compare ") { // whose files are made by others
-		arguments = "compare"
+// benchmark runs a command of the benchmark in small, or asks it whether it would take the flags.
+func (r *reader) benchmark(t *testing.T, arguments string) {
+	name, _, _ := strings.Cut(arguments, " ")
+	fewer, known := small[name]
+	require.True(t, known, "say in this test how %q is made small", name)
+	switch {
+	case os.Getenv(documentsAll) == "" && name == "compare": // of reports that are not there
+		r.sh(t, r.bench+" compare -h")
+	case os.Getenv(documentsAll) == "":
+		r.sh(t, r.bench+" "+arguments+" -h")
+	case name == "plan": // of what others measured
+		r.sh(t, r.bench+" sweep -json sweep.json "+small["sweep"]+" && "+r.bench+" drain -json drain.json "+small["drain"]+" && "+r.bench+" "+arguments)
+	case name == "compare":
+		r.sh(t, r.bench+" generate -json old.json "+small["generate"]+" && cp old.json new.json && "+r.bench+" "+arguments)
+	case name == "soak":
+		require.Contains(t, r.sh(t, own+r.bench+" "+arguments+" "+fewer), "verdict")
+	default:
+		require.Contains(t, r.sh(t, r.bench+" "+arguments+" "+fewer), "verdict")
 	}
-	r.sh(t, r.bench+" "+arguments+" -h")
 }
 
 // up runs make up as in a terminal, until a Ctrl-C.
