@@ -65,6 +65,17 @@ func ParseDimension(name string) (Dimension, bool) {
 	return 0, false
 }
 
+// Column returns the column of events that a field is grouped by, "type" or a dimension's
+// name. SQL takes its text from here, not from a client: of any other field it is "all",
+// which is no column.
+func Column(field string) string {
+	if field == "type" {
+		return field
+	}
+	d, _ := ParseDimension(field)
+	return d.String()
+}
+
 // Of returns the event's value of the dimension; "" is not counted.
 func (d Dimension) Of(e *event.Event) string {
 	switch d {

@@ -14,6 +14,7 @@ import (
 	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
 	"weir/services/api/internal/span"
+	"weir/services/shared/rollup"
 )
 
 type funnelInput struct {
@@ -101,13 +102,6 @@ func registerFunnel(api huma.API, q *questions) {
 	})
 }
 
-// dimensions are the fields that may be grouped by as columns of events: SQL takes its
-// text from here, not from the client.
-var dimensions = map[string]string{
-	"type": "type", "source": "source", "path": "path", "referrer": "referrer",
-	"country": "country", "device": "device", "browser": "browser", "os": "os",
-}
-
 // actor is who did it, as event.Actor has it.
 const actor = "coalesce(user_id, anonymous_id)"
 
@@ -121,7 +115,7 @@ func (s *scan) choose(where filter.Expr, steps []filter.Expr, of span.Span, grou
 		if i == 0 {
 			any[i] = "(time < " + s.arg(of.To) + " AND " + any[i] + ")"
 			if groupBy != "" {
-				label = "CASE WHEN " + any[i] + " THEN " + dimensions[groupBy] + " END"
+				label = "CASE WHEN " + any[i] + " THEN " + rollup.Column(groupBy) + " END"
 			}
 		}
 	}

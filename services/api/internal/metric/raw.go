@@ -56,25 +56,15 @@ func (r *raw) events(s *statement, by []string, keep map[string][]string, bucket
 	}
 	labels := [2]string{"''", "''"}
 	for i, field := range by {
-		labels[i] = "coalesce(" + columnOf(field) + ", '')"
+		labels[i] = "coalesce(" + rollup.Column(field) + ", '')"
 	}
 	sql := "SELECT " + bucket + " AS bucket, " + labels[0] + " AS label, " + labels[1] + " AS label2, " + column + `
     FROM events
     WHERE time >= ` + s.arg(r.From) + " AND time < " + s.arg(r.To) + " AND " + r.filter.SQL(s.arg)
 	for field, values := range keep {
-		sql += " AND " + columnOf(field) + " = ANY (" + s.arg(values) + "::text[])"
+		sql += " AND " + rollup.Column(field) + " = ANY (" + s.arg(values) + "::text[])"
 	}
 	return sql
-}
-
-// columnOf is the column of a field that is grouped by: SQL takes its text from here, not
-// from the client.
-func columnOf(field string) string {
-	if field == "type" {
-		return "type"
-	}
-	d, _ := rollup.ParseDimension(field)
-	return d.String()
 }
 
 func (r *raw) top(_ context.Context, field string, limit int) ([]group, error) {
