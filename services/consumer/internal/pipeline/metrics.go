@@ -11,6 +11,7 @@ type metrics struct {
 	dead                  *prometheus.CounterVec
 	batch, decode, flush  prometheus.Histogram
 	failures, trimmed     prometheus.Counter
+	inVain                prometheus.Counter
 	lastFlush, breaker    prometheus.Gauge
 	batchLimit            prometheus.Gauge
 	backlog, pending, age *prometheus.GaugeVec
@@ -45,6 +46,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		flush:      histogram("flush_duration_seconds", "Time of one transaction that committed.", seconds),
 		failures:   counter("flush_failures_total", "Transactions that failed and were tried again."),
 		trimmed:    counter("trimmed_entries_total", "Acknowledged entries removed from the stream."),
+		inVain:     counter("read_in_vain_entries_total", "Entries that were read from the stream, but that another consumer of the group took first."),
 		lastFlush:  gauge("last_flush_timestamp_seconds", "When a batch last committed, in Unix time."),
 		batchLimit: gauge("batch_limit_events", "Most events that a batch may have now: it grows with the backlog and shrinks with the time of transactions."),
 		breaker:    gauge("breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open."),
@@ -58,6 +60,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, stage := range []batch.Stage{batch.Decode, batch.Validate, batch.Store} {
 		m.dead.WithLabelValues(string(stage))
 	}
-	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.lastFlush, m.breaker, m.batchLimit, m.backlog, m.pending, m.age)
+	r.MustRegister(m.events, m.dead, m.batch, m.decode, m.flush, m.failures, m.trimmed, m.inVain, m.lastFlush, m.breaker, m.batchLimit, m.backlog, m.pending, m.age)
 	return m
 }

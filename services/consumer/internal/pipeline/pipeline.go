@@ -127,7 +127,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			Group: g, Consumer: p.Config.Name, Log: p.Log,
 			Count: int64(p.Config.ReadSize), Block: p.Config.Block,
 			ClaimEvery: p.Config.ClaimEvery, ClaimIdle: p.Config.ClaimIdle,
-			Gate: p.gate, Abandon: work.Done(),
+			Gate: p.gate, Abandon: work.Done(), InVain: func(entries int) { p.metrics.inVain.Add(float64(entries)) },
 		}
 		readers.Go(func() error { return r.Run(ctx, p.chunks) })
 	}

@@ -45,6 +45,10 @@ type Reader struct {
 	// stays pending. Nil means never.
 	Abandon <-chan struct{}
 
+	// InVain, if any, is told how many entries were read that another consumer took first.
+	InVain func(entries int)
+
+	turn  turn
 	reply reply
 	size  int // of the entries of the last read that had any, on average; 0 before it
 }
@@ -139,6 +143,12 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 // fresh reads and takes entries that no consumer of the group has been given, after
 // the group's position; "" means to ask for it. It returns the new position.
 func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, error) {
+	if r.turn.shared() && !r.turn.has {
+		var err error
+		if position, err = r.await(ctx); err != nil {
+			return Chunk{}, "", err
+		}
+	}
 	if position == "" {
 		var err error
 		if position, err = r.Group.position(ctx); err != nil {
@@ -151,8 +161,20 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 	}
 	r.weigh(list)
 	mine, now, err := r.Group.take(ctx, r.Consumer, position, list)
-	if err != nil || !mine {
-		return Chunk{}, now, err
+	if err != nil {
+		return Chunk{}, "", err
+	}
+	if !mine {
+		r.turn.late()
+		if r.InVain != nil {
+			r.InVain(len(list))
+		}
+		return Chunk{}, now, nil
+	}
+	if r.turn.shared() {
+		if err := r.handOn(ctx, now); err != nil { // the others wait for nothing for a moment
+			r.Log.Warn("Handing on the turn to read failed.", "stream", r.Group.Key, "error", err)
+		}
 	}
 	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}, Traces: traces}, now, nil
 }
