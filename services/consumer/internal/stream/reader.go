@@ -50,7 +50,8 @@ type Reader struct {
 
 	turn  turn
 	reply reply
-	size  int // of the entries of the last read that had any, on average; 0 before it
+	some  bool // the last read had entries, but not as many as it might
+	size  int  // of the entries of the last read that had any, on average; 0 before it
 }
 
 // A read is to bring about so many bytes at most, so that large events do not make
@@ -143,6 +144,9 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 // fresh reads and takes entries that no consumer of the group has been given, after
 // the group's position; "" means to ask for it. It returns the new position.
 func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, error) {
+	if r.some {
+		time.Sleep(rest)
+	}
 	if r.turn.shared() && !r.turn.has {
 		var err error
 		if position, err = r.await(ctx); err != nil {
@@ -155,7 +159,9 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 			return Chunk{}, "", err
 		}
 	}
-	list, traces, err := r.read(ctx, position)
+	count := r.count()
+	list, traces, err := r.read(ctx, position, count)
+	r.some = len(list) > 0 && int64(len(list)) < count
 	if err != nil || len(list) == 0 {
 		return Chunk{}, "", err // a quiet moment to see whether somebody moved the group
 	}
@@ -179,14 +185,19 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}, Traces: traces}, now, nil
 }
 
+// rest is how long a reader lets entries gather that follow a few, instead of taking every
+// handful by itself. Measured at 30,000 events/s: a fifth less CPU of the consumer, a quarter
+// less of Redis; events are stored as soon as before, as a batch waits longer than that.
+const rest = 5 * time.Millisecond
+
 // answer is how long Redis may take to answer, besides what it was asked to wait.
 const answer = 3 * time.Second
 
-func (r *Reader) read(ctx context.Context, position string) (list []Entry, traces []string, err error) {
+func (r *Reader) read(ctx context.Context, position string, count int64) (list []Entry, traces []string, err error) {
 	// go-redis itself would wait ten seconds more than Redis may block.
 	ctx, cancel := context.WithTimeout(ctx, r.Block+answer)
 	defer cancel()
-	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", r.count(), "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
+	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", count, "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
 	command.SetFirstKeyPos(6) // tells a cluster's client which node to ask
 	err = r.Group.Reading.Process(ctx, command)
 	if len(r.reply.b) > 0 && r.reply.b[0] == '-' {
