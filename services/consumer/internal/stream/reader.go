@@ -178,9 +178,7 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 		return Chunk{}, now, nil
 	}
 	if r.turn.shared() {
-		if err := r.handOn(ctx, now); err != nil { // the others wait for nothing for a moment
-			r.Log.Warn("Handing on the turn to read failed.", "stream", r.Group.Key, "error", err)
-		}
+		r.handOn(ctx, now)
 	}
 	return Chunk{Group: r.Group, Entries: list, Marks: []string{list[0].ID}, Traces: traces}, now, nil
 }
