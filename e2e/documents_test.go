@@ -66,19 +66,25 @@ type reader struct {
 	env   []string
 }
 
-// own goes before what starts servers of its own, because it makes them fail.
-const own = ": on its own servers; "
-
-// sh runs a command line in r.dir, which has a deploy/keys.
+// sh runs a command line on the test's servers.
 func (r *reader) sh(t *testing.T, line string, env ...string) string {
+	t.Helper()
+	return r.run(t, line, slices.Concat(r.env, env))
+}
+
+// alone runs a command line that starts servers of its own, because it makes them fail.
+func (r *reader) alone(t *testing.T, line string) string {
+	t.Helper()
+	return r.run(t, line, nil)
+}
+
+// run runs a command line in r.dir, which has a deploy/keys.
+func (r *reader) run(t *testing.T, line string, env []string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "sh", "-c", line)
 	c.Dir = r.dir
 	require.NoError(t, os.MkdirAll(filepath.Join(c.Dir, "deploy", "keys"), 0o700))
-	c.Env = append(slices.Concat(os.Environ(), r.env), env...)
-	if strings.HasPrefix(line, own) {
-		c.Env = os.Environ()
-	}
+	c.Env = slices.Concat(os.Environ(), env)
 	out, err := c.CombinedOutput()
 	require.NoError(t, err, "%s: %s", line, out)
 	return string(out)
@@ -211,7 +217,7 @@ func (r *reader) make(t *testing.T, c string) {
 		dist := t.TempDir()
 		r.sh(t, "make -C "+root(t)+" dist PLATFORMS="+runtime.GOOS+"/"+runtime.GOARCH+" DIST="+dist+" && cd "+dist+" && sha256sum -c SHA256SUMS")
 	case all && (target == "chaos" || target == "overload"):
-		require.Contains(t, r.sh(t, own+"make -C "+root(t)+" "+target+" DURATION=2s"), "--- PASS")
+		require.Contains(t, r.alone(t, "make -C "+root(t)+" "+target+" DURATION=2s"), "--- PASS")
 	case strings.Contains(recipe, "$(GO) run ./bench "):
 		variables := map[string]string{"ARGS": "", "DURATION": "10m"}
 		for _, v := range regexp.MustCompile(`([A-Z]+)=('[^']*'|\S+)`).FindAllStringSubmatch(c, -1) {
@@ -237,7 +243,7 @@ func (r *reader) benchmark(t *testing.T, arguments string) {
 	case name == "compare":
 		r.sh(t, r.bench+" generate -json old.json "+small["generate"]+" && cp old.json new.json && "+r.bench+" "+arguments)
 	case name == "soak":
-		require.Contains(t, r.sh(t, own+r.bench+" "+arguments+" "+fewer), "verdict")
+		require.Contains(t, r.alone(t, r.bench+" "+arguments+" "+fewer), "verdict")
 	default:
 		require.Contains(t, r.sh(t, r.bench+" "+arguments+" "+fewer), "verdict")
 	}

@@ -92,10 +92,10 @@ func postgresSettings() []string {
 		"shared_buffers=512MB",
 		"max_wal_size=8GB", // these three so that checkpoints do not hold up commits
 		"backend_flush_after=2MB",
+		"checkpoint_timeout=15min",
 		// A new server fills each WAL file with zeros before it writes to it, 40% of what it
 		// puts to disk (at 90,000 events/s); one that has run for a while uses old files again.
 		"wal_init_zero=off",
-		"checkpoint_timeout=15min",
 		// Each database with TimescaleDB has a scheduler, and each sandbox is a database.
 		"max_worker_processes=48",
 		"timescaledb.max_background_workers=32",

@@ -47,6 +47,29 @@ func read(t *testing.T, g stream.Group, consumer string, change func(*stream.Rea
 	return out
 }
 
+// merge sends on what several readers read.
+func merge(t *testing.T, readers ...<-chan stream.Chunk) <-chan stream.Chunk {
+	t.Helper()
+	all := make(chan stream.Chunk)
+	for _, chunks := range readers {
+		go func() {
+			for {
+				select {
+				case c := <-chunks:
+					select {
+					case all <- c:
+					case <-t.Context().Done():
+						return
+					}
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+	}
+	return all
+}
+
 // next takes a chunk, and the ids in it.
 func next(t *testing.T, chunks <-chan stream.Chunk) (stream.Chunk, []string) {
 	t.Helper()

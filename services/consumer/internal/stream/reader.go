@@ -50,7 +50,7 @@ type Reader struct {
 
 	turn  turn
 	reply reply
-	some  bool // the last read had entries, but not as many as it might
+	few   bool // the last read had entries, but not as many as it might
 	size  int  // of the entries of the last read that had any, on average; 0 before it
 }
 
@@ -144,7 +144,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- Chunk) error {
 // fresh reads and takes entries that no consumer of the group has been given, after
 // the group's position; "" means to ask for it. It returns the new position.
 func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, error) {
-	if r.some {
+	if r.few {
 		time.Sleep(rest)
 	}
 	if r.turn.shared() && !r.turn.has {
@@ -161,7 +161,7 @@ func (r *Reader) fresh(ctx context.Context, position string) (Chunk, string, err
 	}
 	count := r.count()
 	list, traces, err := r.read(ctx, position, count)
-	r.some = len(list) > 0 && int64(len(list)) < count
+	r.few = len(list) > 0 && int64(len(list)) < count
 	if err != nil || len(list) == 0 {
 		return Chunk{}, "", err // a quiet moment to see whether somebody moved the group
 	}

@@ -79,38 +79,14 @@ func TestReadersThatRaceTakeEachEntryOnce(t *testing.T) {
 			r.Count, r.InVain = 97, func(n int) { inVain.Add(int64(n)) }
 		}))
 	}
-	got := make(chan []string)
-	for _, chunks := range all {
-		go func() {
-			for {
-				select {
-				case c := <-chunks:
-					ids := make([]string, len(c.Entries))
-					for i, e := range c.Entries {
-						ids[i] = e.ID
-					}
-					select {
-					case got <- ids:
-					case <-t.Context().Done():
-						return
-					}
-				case <-t.Context().Done():
-					return
-				}
-			}
-		}()
-	}
+	chunks := merge(t, all...)
 	want := fixture.Add(t, g.Client, g.Key, fixture.Series(0, n)...)
 	seen := map[string]bool{}
 	for len(seen) < n {
-		select {
-		case ids := <-got:
-			for _, id := range ids {
-				require.False(t, seen[id], "%s was given twice", id)
-				seen[id] = true
-			}
-		case <-time.After(fixture.Patience):
-			t.Fatalf("%d of %d were given", len(seen), n)
+		_, ids := next(t, chunks)
+		for _, id := range ids {
+			require.False(t, seen[id], "%s was given twice", id)
+			seen[id] = true
 		}
 	}
 	for _, id := range want {

@@ -12,34 +12,21 @@ import (
 )
 
 // pair runs two readers that have met: at least one came too late.
-func pair(t *testing.T, g stream.Group) (chunks chan stream.Chunk) {
+func pair(t *testing.T, g stream.Group) (chunks <-chan stream.Chunk) {
 	t.Helper()
-	met := make(chan struct{}, 1000)
-	chunks = make(chan stream.Chunk)
+	met := make(chan struct{}, 1)
+	var readers []<-chan stream.Chunk
 	for _, name := range []string{"a", "b"} {
-		from := read(t, g, name, func(r *stream.Reader) {
+		readers = append(readers, read(t, g, name, func(r *stream.Reader) {
 			r.Count, r.InVain = 5, func(int) {
 				select {
 				case met <- struct{}{}:
 				default:
 				}
 			}
-		})
-		go func() {
-			for {
-				select {
-				case c := <-from:
-					select {
-					case chunks <- c:
-					case <-t.Context().Done():
-						return
-					}
-				case <-t.Context().Done():
-					return
-				}
-			}
-		}()
+		}))
 	}
+	chunks = merge(t, readers...)
 	ctx, cancel := context.WithTimeout(t.Context(), fixture.Patience)
 	defer cancel()
 	for i := 0; ; i++ {
