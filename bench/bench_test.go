@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
 	"weir/e2e/harness"
+	"weir/openapi/client"
+	control "weir/openapi/client/consumer"
 )
 
 func TestMain(m *testing.M) {
@@ -175,6 +178,31 @@ func TestOverloadTellsRefusalsAndRecovery(t *testing.T) {
 	for _, name := range []string{"refused_share", "first_refusal_after_seconds", "recovery_seconds", "event_to_queryable_p99_seconds"} {
 		require.Positive(t, step.Value(name), name)
 	}
+}
+
+// A recovery that is timed only once the probes are found is over before it begins: they
+// wait behind the backlog. Here they are not found before the load has ended.
+func TestWhatFollowsALoadBeginsWhenItEnds(t *testing.T) {
+	t.Parallel()
+	o := small(t)
+	out := &bytes.Buffer{}
+	err := o.conduct(t.Context(), flags("overload"), rig.Options{}, out, func(ctx context.Context, x *experiment, r *rig.Rig) error {
+		c, err := control.NewClientWithResponses(r.Program(rig.ConsumerName(0)).URL)
+		if err != nil {
+			return err
+		}
+		if _, err := client.Answer(c.PauseWithResponse(ctx)); err != nil {
+			return err
+		}
+		h, err := x.holdThen(ctx, r, rig.Load{Rate: 100}, 2*time.Second, func(ctx context.Context, _ time.Time) error {
+			_, err := client.Answer(c.ResumeWithResponse(ctx))
+			return err
+		})
+		require.NotZero(t, h.probes.Queryable.Count())
+		require.Zero(t, h.probes.Missing)
+		return errors.Join(err, x.verify(ctx, r))
+	})
+	require.NoError(t, err, out)
 }
 
 func TestSoakTellsWhatDrifts(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
 	control "weir/openapi/client/ingestion"
@@ -27,7 +29,13 @@ type held struct {
 // hold offers a rate for a while, with probes beside it, and returns when every probe
 // is found. The load does not wait for anything; so what the system does not manage
 // shows as backlog, latency and refusals.
-func (x *experiment) hold(ctx context.Context, r *rig.Rig, l rig.Load, d time.Duration) (h held, err error) {
+func (x *experiment) hold(ctx context.Context, r *rig.Rig, l rig.Load, d time.Duration) (held, error) {
+	return x.holdThen(ctx, r, l, d, func(context.Context, time.Time) error { return nil })
+}
+
+// holdThen is hold, and calls then as soon as the load has ended, and with when it did:
+// probes that are still on their way would hide the time after it.
+func (x *experiment) holdThen(ctx context.Context, r *rig.Rig, l rig.Load, d time.Duration, then func(ctx context.Context, ended time.Time) error) (h held, err error) {
 	h = held{rate: l.Rate, duration: d}
 	batches := func() (events, transactions float64) {
 		events, _ = r.Metric(ctx, rig.Consumer, "weir_consumer_batch_events_sum")
@@ -48,9 +56,16 @@ func (x *experiment) hold(ctx context.Context, r *rig.Rig, l rig.Load, d time.Du
 	eventsThen, transactionsThen := batches()
 	var errEnd error
 	h.Figures, errEnd = r.End(context.WithoutCancel(ctx))
-	h.probes = probes.Stop(ctx)
 	if err == nil {
 		err = errEnd
+	}
+	var next errgroup.Group
+	if err == nil {
+		next.Go(func() error { return then(ctx, h.to.At) })
+	}
+	h.probes = probes.Stop(ctx)
+	if errThen := next.Wait(); err == nil {
+		err = errThen
 	}
 	// The first seconds are not like the others: the batches find their size.
 	h.slope = r.Slope(h.from.At.Add(d/5), h.to.At)

@@ -82,8 +82,18 @@ func (x *experiment) overloadBy(ctx context.Context, r *rig.Rig, o overloadOptio
 	watching, stop := context.WithCancel(ctx)
 	began := time.Now()
 	refused := firstRefusal(watching, r)
-	h, err := x.hold(ctx, r, rig.Load{Rate: factor * capacity}, o.duration)
-	stop()
+	var recovery time.Duration
+	h, err := x.holdThen(ctx, r, rig.Load{Rate: factor * capacity}, o.duration, func(ctx context.Context, ended time.Time) error {
+		stop()
+		if err := r.Begin(ctx, rig.Load{Rate: capacity / 2}); err != nil {
+			return err
+		}
+		recovered, err := x.recover(ctx, r, o)
+		recovery = recovered.Sub(ended)
+		_, errEnd := r.End(context.WithoutCancel(ctx))
+		return errors.Join(err, errEnd)
+	})
+	stop() // if it did not get so far
 	first := <-refused
 	if err != nil {
 		return err
@@ -99,18 +109,8 @@ func (x *experiment) overloadBy(ctx context.Context, r *rig.Rig, o overloadOptio
 	x.say("%s: %s of %s events refused; event to queryable p99 of those accepted %s", step.Name, report.Number.Format(float64(h.Refused)),
 		report.Number.Format(float64(h.Offered)), report.Seconds.Format(h.probes.Queryable.At(99)))
 	x.bounded(r, step, h)
-
-	back := time.Now()
-	if err := r.Begin(ctx, rig.Load{Rate: capacity / 2}); err != nil {
-		return err
-	}
-	recovered, err := x.recover(ctx, r, o)
-	_, errEnd := r.End(context.WithoutCancel(ctx))
-	if err := errors.Join(err, errEnd); err != nil {
-		return err
-	}
-	step.Add("recovery_seconds", report.Seconds, report.Less, recovered.Sub(back).Seconds())
-	x.say("%s: recovered %s after the load had gone back to half of the capacity", step.Name, report.Seconds.Format(recovered.Sub(back).Seconds()))
+	step.Add("recovery_seconds", report.Seconds, report.Less, recovery.Seconds())
+	x.say("%s: recovered %s after the load had gone back to half of the capacity", step.Name, report.Seconds.Format(recovery.Seconds()))
 	return r.Drain(ctx)
 }
 

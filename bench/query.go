@@ -163,19 +163,27 @@ func (x *experiment) ask(ctx context.Context, r *rig.Rig, o queryOptions) error 
 	return x.askOne(ctx, "events, page at depth", o.asks, base+"/v1/events?"+last.Encode())
 }
 
-// askOne asks once more than times: the first answer is told apart, as the api remembers
-// rollups that it read.
+// enough is how long one question is asked again and again.
+const enough = time.Minute
+
+// askOne asks once more than times, but not for much longer than enough: the first answer
+// is told apart, as the api remembers rollups that it read.
 func (x *experiment) askOne(ctx context.Context, name string, times int, address string) error {
 	latency, first, size := rig.NewLatency(), time.Duration(0), 0
+	start := time.Now()
 	for i := range times + 1 {
+		if i > 1 && time.Since(start) > enough {
+			x.Note("%s was asked %d times, which took %s", name, i, report.Seconds.Format(time.Since(start).Seconds()))
+			break
+		}
 		x.status("asking: %s, %d of %d", name, i, times)
 		begin := time.Now()
 		answer, err := get(ctx, address)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, errRefused) {
-			x.Note("%s was not measured: %v", name, err) // an older or a newer api has other questions
+		if errors.Is(err, errUnanswered) {
+			x.Note("%s was not measured: %v", name, err)
 			return nil
 		}
 		if err != nil {
@@ -200,9 +208,10 @@ func (x *experiment) askOne(ctx context.Context, name string, times int, address
 	return nil
 }
 
-// errRefused is an answer with a status from 400 to 499: what was asked is not what the
-// service takes.
-var errRefused = errors.New("refused")
+// errUnanswered is an answer with a status from 400 to 499, as an older or a newer api has
+// other questions, or with 504: the question takes longer than one may take. Neither is a
+// reason not to ask the others.
+var errUnanswered = errors.New("not answered")
 
 // get is no generated client's, which would read the answer too.
 func get(ctx context.Context, address string) ([]byte, error) {
@@ -218,8 +227,8 @@ func get(ctx context.Context, address string) ([]byte, error) {
 	text, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", response.Status, text)
-		if response.StatusCode >= 400 && response.StatusCode < 500 {
-			err = fmt.Errorf("%w: %w", errRefused, err)
+		if response.StatusCode < 500 || response.StatusCode == http.StatusGatewayTimeout {
+			err = fmt.Errorf("%w: %w", errUnanswered, err)
 		}
 	}
 	return text, err
