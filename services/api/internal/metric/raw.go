@@ -15,32 +15,53 @@ import (
 // maxCells bounds what one question may count apart from raw events: some 30 MB.
 const maxCells = 200_000
 
-// raw is a counter that reads the events themselves. It reads them once, by all fields
-// and buckets of the question, and adds up the rest from that; only who did it has to
-// be asked again.
+// raw is a counter that reads the events themselves. It reads them once, by all fields and
+// buckets of the question and by the first of who is asked for, and adds up the rest from
+// that; only what is asked of who by fewer fields or buckets, or of another, reads them
+// again.
 type raw struct {
 	tx pgx.Tx
 	question
 	cells []cell
+	all   int64 // of the first of who is asked for, how many in all cells together
 }
 
 func (r *raw) load(ctx context.Context) error {
 	if err := query.Kept(ctx, r.tx, r.From); err != nil {
 		return err
 	}
+	column := "NULL::text AS who"
+	if len(r.who) > 0 {
+		column = whoOf(r.who[0])
+	}
 	var s statement
 	rows, err := r.tx.Query(ctx, `
-SELECT bucket, label, label2, count(*), (coalesce(sum(value), 0) * 1000000)::text
-FROM (
-    `+r.events(&s, r.by, nil, len(r.buckets) > 0, "value")+`
-) AS event
+WITH one AS (
+    SELECT bucket, label, label2, who, count(*) AS events, coalesce(sum(value), 0) AS value
+    FROM (
+    `+r.events(&s, r.by, nil, len(r.buckets) > 0, "value, "+column)+`
+    ) AS event
+    GROUP BY 1, 2, 3, 4
+)
+(SELECT bucket, label, label2, sum(events)::bigint, (sum(value) * 1000000)::text, count(who)
+FROM one
 GROUP BY 1, 2, 3
-LIMIT `+s.arg(maxCells+1), s.args...)
+LIMIT `+s.arg(maxCells+1)+`)
+UNION ALL
+SELECT NULL, '', '', 0, '0', count(*) FROM (SELECT DISTINCT who FROM one WHERE who IS NOT NULL) AS every`, s.args...)
 	if err != nil {
 		return err
 	}
-	r.cells, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c cell, err error) {
-		return c, row.Scan(&c.bucket, &c.labels[0], &c.labels[1], &c.Events, &c.Value)
+	var bucket *int
+	var c cell
+	_, err = pgx.ForEachRow(rows, []any{&bucket, &c.labels[0], &c.labels[1], &c.Events, &c.Value, &c.n}, func() error {
+		if bucket == nil {
+			r.all = c.n
+			return nil
+		}
+		c.bucket = *bucket
+		r.cells = append(r.cells, c)
+		return nil
 	})
 	if err == nil && len(r.cells) > maxCells {
 		return query.Invalid("from", fmt.Sprintf("gives more than %d groups and buckets: ask for a shorter range, a longer interval or a narrower filter", maxCells), r.From)
@@ -48,8 +69,8 @@ LIMIT `+s.arg(maxCells+1), s.args...)
 	return err
 }
 
-// events is a query of (bucket, label, label2, and one column more).
-func (r *raw) events(s *statement, by []string, keep map[string][]string, bucketed bool, column string) string {
+// events is a query of (bucket, label, label2, and what columns are more).
+func (r *raw) events(s *statement, by []string, keep map[string][]string, bucketed bool, columns string) string {
 	bucket := "0"
 	if bucketed {
 		bucket = "width_bucket(time, " + s.arg(r.buckets) + "::timestamptz[]) - 1"
@@ -58,7 +79,7 @@ func (r *raw) events(s *statement, by []string, keep map[string][]string, bucket
 	for i, field := range by {
 		labels[i] = "coalesce(" + rollup.Column(field) + ", '')"
 	}
-	sql := "SELECT " + bucket + " AS bucket, " + labels[0] + " AS label, " + labels[1] + " AS label2, " + column + `
+	sql := "SELECT " + bucket + " AS bucket, " + labels[0] + " AS label, " + labels[1] + " AS label2, " + columns + `
     FROM events
     WHERE time >= ` + s.arg(r.From) + " AND time < " + s.arg(r.To) + " AND " + r.filter.SQL(s.arg)
 	for field, values := range keep {
@@ -88,23 +109,32 @@ func (r *raw) top(_ context.Context, field string, limit int) ([]group, error) {
 	return list[:min(limit, len(list))], nil
 }
 
-func (r *raw) count(_ context.Context, by []string, keep map[string][]string, bucketed bool) (list []cell, err error) {
-	type place struct {
-		bucket int
-		labels [2]string
+// spot is the group and the bucket that a cell is in.
+type spot struct {
+	bucket int
+	labels [2]string
+}
+
+// spot tells where a cell belongs, by some of the question's fields; ok is false for what
+// is in no group.
+func (r *raw) spot(c cell, by []string, keep map[string][]string, bucketed bool) (at spot, ok bool) {
+	if bucketed {
+		at.bucket = c.bucket
 	}
-	sums := map[place]*cell{}
+	for i, field := range by {
+		at.labels[i] = c.labels[slices.Index(r.by, field)]
+		if at.labels[i] == "" || keep[field] != nil && !slices.Contains(keep[field], at.labels[i]) {
+			return at, false
+		}
+	}
+	return at, true
+}
+
+func (r *raw) count(_ context.Context, by []string, keep map[string][]string, bucketed bool) (list []cell, err error) {
+	sums := map[spot]*cell{}
 	for _, c := range r.cells {
-		var p place
-		if bucketed {
-			p.bucket = c.bucket
-		}
-		kept := true
-		for i, field := range by {
-			p.labels[i] = c.labels[slices.Index(r.by, field)]
-			kept = kept && p.labels[i] != "" && (keep[field] == nil || slices.Contains(keep[field], p.labels[i]))
-		}
-		if !kept {
+		p, ok := r.spot(c, by, keep, bucketed)
+		if !ok {
 			continue
 		}
 		if sums[p] == nil {
@@ -118,45 +148,31 @@ func (r *raw) count(_ context.Context, by []string, keep map[string][]string, bu
 	return list, nil
 }
 
-// byType reads the rows once for both.
 func (r *raw) byType(ctx context.Context, w who) (types []cell, all int64, err error) {
-	var s statement
-	rows, err := r.tx.Query(ctx, `
-WITH one AS (
-    SELECT DISTINCT label, who
-    FROM (
-    `+r.events(&s, []string{"type"}, nil, false, whoOf(w))+`
-    ) AS event
-    WHERE who IS NOT NULL
-)
-SELECT label, count(*) FROM one GROUP BY 1
-UNION ALL
-SELECT NULL, count(*) FROM (SELECT DISTINCT who FROM one) AS every`, s.args...)
-	if err != nil {
+	if types, err = r.unique(ctx, w, []string{"type"}, nil, false); err != nil {
 		return nil, 0, err
 	}
-	var label *string
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&label, &n}, func() error {
-		if label == nil {
-			all = n
-		} else {
-			types = append(types, cell{labels: [2]string{*label}, n: n})
-		}
-		return nil
-	})
+	every, err := r.unique(ctx, w, nil, nil, false)
+	for _, c := range every {
+		all = c.n
+	}
 	return types, all, err
 }
 
-// whoOf is the column "who" of what is counted once.
-func whoOf(w who) string {
-	if w == sessions {
-		return "session_id AS who"
+func (r *raw) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) (list []cell, err error) {
+	if len(r.who) > 0 && r.who[0] == w {
+		switch {
+		case len(by) == 0 && !bucketed:
+			return []cell{{n: r.all}}, nil
+		case len(by) == len(r.by) && bucketed == (len(r.buckets) > 0):
+			for _, c := range r.cells {
+				if p, ok := r.spot(c, by, keep, bucketed); ok {
+					list = append(list, cell{bucket: p.bucket, labels: p.labels, n: c.n})
+				}
+			}
+			return list, nil
+		}
 	}
-	return "coalesce(user_id, anonymous_id) AS who"
-}
-
-func (r *raw) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
 	var s statement
 	rows, err := r.tx.Query(ctx, `
 SELECT bucket, label, label2, count(*)
@@ -174,4 +190,12 @@ GROUP BY 1, 2, 3`, s.args...)
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c cell, err error) {
 		return c, row.Scan(&c.bucket, &c.labels[0], &c.labels[1], &c.n)
 	})
+}
+
+// whoOf is the column "who" of what is counted once.
+func whoOf(w who) string {
+	if w == sessions {
+		return "session_id AS who"
+	}
+	return "coalesce(user_id, anonymous_id) AS who"
 }
