@@ -69,9 +69,9 @@ func (x *experiment) holdThen(ctx context.Context, r *rig.Rig, l rig.Load, d tim
 	}
 	// The first seconds are not like the others: the batches find their size.
 	h.slope = r.Slope(h.from.At.Add(d/5), h.to.At)
-	h.written = max(0, eventsThen-events) / h.to.At.Sub(h.from.At).Seconds() // a consumer that was started anew counts from zero
 	if n := transactionsThen - transactions; n > 0 && eventsThen > events {
 		h.batch = (eventsThen - events) / n
+		h.written = (eventsThen - events) / h.to.At.Sub(h.from.At).Seconds()
 	}
 	return h, err
 }
@@ -103,10 +103,12 @@ func (x *experiment) wait(ctx context.Context, r *rig.Rig, what string, d time.D
 func (h *held) note(r *rig.Rig, s *report.Step) {
 	s.Add("offered_events_per_second", report.EventsPerSecond, report.Neither, float64(h.Offered)/h.duration.Seconds())
 	s.Add("achieved_events_per_second", report.EventsPerSecond, report.More, h.MeanRate)
-	s.Add("written_events_per_second", report.EventsPerSecond, report.More, h.written)
+	if h.batch > 0 { // else a consumer was started anew in between: its counters began again
+		s.Add("written_events_per_second", report.EventsPerSecond, report.More, h.written)
+		s.Add("batch_events", report.Number, report.Neither, h.batch)
+	}
 	s.Add("refused_events", report.Number, report.Less, float64(h.Refused))
 	s.Add("backlog_slope_events_per_second", report.EventsPerSecond, report.Neither, h.slope)
-	s.Add("batch_events", report.Number, report.Neither, h.batch)
 	for _, p := range []struct {
 		name string
 		ms   float64
