@@ -33,8 +33,9 @@ func (x *experiment) hold(ctx context.Context, r *rig.Rig, l rig.Load, d time.Du
 	return x.holdThen(ctx, r, l, d, func(context.Context, time.Time) error { return nil })
 }
 
-// holdThen is hold, and calls then as soon as the load has ended, and with when it did:
-// probes that are still on their way would hide the time after it.
+// holdThen is hold, and calls then as soon as the load has ended, with the time at which it
+// did, while probes are still looked for: they are found behind the whole backlog, when
+// what then is to see is over.
 func (x *experiment) holdThen(ctx context.Context, r *rig.Rig, l rig.Load, d time.Duration, then func(ctx context.Context, ended time.Time) error) (h held, err error) {
 	h = held{rate: l.Rate, duration: d}
 	batches := func() (events, transactions float64) {
