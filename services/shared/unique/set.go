@@ -13,10 +13,8 @@ package unique
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/axiomhq/hyperloglog"
 	"github.com/cespare/xxhash/v2"
 )
 
@@ -30,8 +28,7 @@ const (
 	// few is how many hashes a set keeps as they are: what takes as much room as a sketch.
 	few = 1 << 14
 
-	// listed is the first byte of an encoded list of hashes. A sketch begins with its
-	// library's version number, which is 2 or more.
+	// listed is the first byte of an encoded list of hashes. A sketch begins with another.
 	listed = 1
 )
 
@@ -46,13 +43,13 @@ func Hash(actor string) uint32 { return uint32(xxhash.Sum64String(actor) >> 32) 
 type Set struct {
 	hashes []uint32 // nil once there is a sketch
 	sorted int      // how many of them are in ascending order, each once; those after are as they came
-	sketch *hyperloglog.Sketch
+	sketch *sketch
 }
 
 // Add adds a user by its hash.
 func (s *Set) Add(hash uint32) {
 	if s.sketch != nil {
-		s.sketch.InsertHash(stretch(hash))
+		s.sketch.add(stretch(hash))
 		return
 	}
 	n := len(s.hashes)
@@ -71,14 +68,12 @@ func (s *Set) Merge(encoded []byte) error {
 		return ErrEncoding
 	}
 	if encoded[0] != listed {
-		var other hyperloglog.Sketch
-		if err := other.UnmarshalBinary(encoded); err != nil {
-			return fmt.Errorf("%w: %w", ErrEncoding, err)
+		other, ok := encodedRegisters(encoded)
+		if !ok {
+			return ErrEncoding
 		}
 		s.become()
-		if err := s.sketch.Merge(&other); err != nil {
-			return fmt.Errorf("%w: %w", ErrEncoding, err)
-		}
+		s.sketch.union(other)
 		return nil
 	}
 	if len(encoded)%4 != 1 {
@@ -101,10 +96,11 @@ func (s *Set) Merge(encoded []byte) error {
 }
 
 // Union adds the users of another set.
-func (s *Set) Union(o *Set) error {
+func (s *Set) Union(o *Set) {
 	if o.sketch != nil {
 		s.become()
-		return s.sketch.Merge(o.sketch)
+		s.sketch.union(o.sketch)
+		return
 	}
 	add := o.hashes
 	if s.sketch == nil && len(add) > len(s.hashes) { // the larger one first, as above
@@ -112,7 +108,6 @@ func (s *Set) Union(o *Set) error {
 		s.hashes, s.sorted = append(make([]uint32, 0, len(o.hashes)+len(add)), o.hashes...), o.sorted
 	}
 	s.addAll(add)
-	return nil
 }
 
 func (s *Set) addAll(hashes []uint32) {
@@ -124,7 +119,7 @@ func (s *Set) addAll(hashes []uint32) {
 // Count returns how many users are in the set; see the package for how exactly.
 func (s *Set) Count() int64 {
 	if s.Tidy(); s.sketch != nil {
-		return estimate(s.sketch)
+		return s.sketch.estimate()
 	}
 	return int64(len(s.hashes))
 }
@@ -132,7 +127,7 @@ func (s *Set) Count() int64 {
 // Size returns about how many bytes of memory the set takes.
 func (s *Set) Size() int {
 	if s.sketch != nil {
-		return 1 << 16
+		return registers
 	}
 	return 4 * cap(s.hashes)
 }
@@ -142,7 +137,7 @@ func (s *Set) Size() int {
 // is encoding.BinaryAppender's.
 func (s *Set) AppendBinary(dst []byte) ([]byte, error) {
 	if s.Tidy(); s.sketch != nil {
-		return s.sketch.AppendBinary(dst)
+		return append(append(dst, header...), s.sketch[:]...), nil
 	}
 	dst = AppendHeader(dst)
 	for _, h := range s.hashes {
@@ -187,9 +182,9 @@ func (s *Set) become() {
 	if s.sketch != nil {
 		return
 	}
-	s.sketch = hyperloglog.New16NoSparse()
+	s.sketch = new(sketch)
 	for _, h := range s.hashes {
-		s.sketch.InsertHash(stretch(h))
+		s.sketch.add(stretch(h))
 	}
 	s.hashes, s.sorted = nil, 0
 }

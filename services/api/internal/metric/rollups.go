@@ -83,9 +83,7 @@ func (r rollups) byType(ctx context.Context, w who) (types []cell, all int64, er
 	}
 	for name, set := range sets {
 		types = append(types, cell{labels: [2]string{name}, n: set.Count()})
-		if err := union.Union(set); err != nil {
-			return nil, 0, err
-		}
+		union.Union(set)
 	}
 	return types, union.Count(), nil
 }
@@ -95,12 +93,12 @@ func (r rollups) unique(ctx context.Context, w who, by []string, keep map[string
 		_, n, err := r.byType(ctx, w)
 		return []cell{{n: n}}, err
 	}
-	return r.merge(ctx, w, by, keep, bucketed, func(*unique.Set) error { return nil })
+	return r.merge(ctx, w, by, keep, bucketed, func(*unique.Set) {})
 }
 
 // merge merges sets, and calls done with that of each cell. They come cell by cell, so
 // that one cell's set is in memory.
-func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool, done func(*unique.Set) error) (cells []cell, err error) {
+func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool, done func(*unique.Set)) (cells []cell, err error) {
 	dimension := r.kept(w, by...)
 	var s statement
 	columns, join := r.columns(&s, by, bucketed)
@@ -119,18 +117,16 @@ FROM (
 	var set unique.Set
 	var at cell
 	var encoded pgtype.DriverBytes // valid until the next row, which is long enough
-	finish := func() error {
+	finish := func() {
 		if len(cells) == 0 {
-			return nil
+			return
 		}
 		cells[len(cells)-1].n = set.Count()
-		return done(&set)
+		done(&set)
 	}
 	_, err = pgx.ForEachRow(rows, []any{&at.bucket, &at.labels[0], &at.labels[1], &encoded}, func() error {
 		if n := len(cells); n == 0 || cells[n-1].bucket != at.bucket || cells[n-1].labels != at.labels {
-			if err := finish(); err != nil {
-				return err
-			}
+			finish()
 			cells, set = append(cells, at), unique.Set{}
 		}
 		return set.Merge(encoded)
@@ -138,7 +134,8 @@ FROM (
 	if err != nil {
 		return nil, err
 	}
-	return cells, finish()
+	finish()
+	return cells, nil
 }
 
 // columns are the bucket's index and two labels; join is what they need.

@@ -50,9 +50,7 @@ func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*uni
 			if all[key] == nil {
 				all[key] = new(unique.Set)
 			}
-			if err := all[key].Union(u.set); err != nil {
-				return nil, err
-			}
+			all[key].Union(u.set)
 		}
 	}
 	var s statement
@@ -123,9 +121,7 @@ func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, rebuild
 			continue
 		case ok && known.within(sets):
 			grown[key] = new(unique.Set)
-			if err := grown[key].Union(known.set); err != nil {
-				return nil, err
-			}
+			grown[key].Union(known.set)
 		default: // unknown, or one of its buckets is no longer kept
 			known, grown[key] = &union{}, new(unique.Set)
 		}

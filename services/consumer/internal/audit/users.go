@@ -95,14 +95,10 @@ func compareUsers(ctx context.Context, tx pgx.Tx, s Span, differ func(keyed, pla
 		}
 		for k, buckets := range a {
 			for _, b := range slices.Collect(maps.Values(buckets)) {
-				if err := a.at(k, place{1, hour.From}).raw.Union(&b.raw); err != nil {
-					return err
-				}
+				a.at(k, place{1, hour.From}).raw.Union(&b.raw)
 			}
 			if whole {
-				if err := days.at(k, place{2, s.From}).raw.Union(&a.at(k, place{1, hour.From}).raw); err != nil {
-					return err
-				}
+				days.at(k, place{2, s.From}).raw.Union(&a.at(k, place{1, hour.From}).raw)
 			}
 		}
 		if err := a.load(ctx, tx, named, stored, hour); err != nil {

@@ -187,10 +187,7 @@ func mergeUp(ctx context.Context, tx pgx.Tx, lines []sighted) error {
 	for i, g := range grains {
 		var coarser []part
 		if i+1 < len(grains) { // before merging: then a set has all that is in the table too
-			var err error
-			if coarser, err = grains[i+1].coarsen(parts); err != nil {
-				return err
-			}
+			coarser = grains[i+1].coarsen(parts)
 		}
 		if err := g.merge(ctx, tx, parts); err != nil {
 			return fmt.Errorf("merge %s: %w", g.table, err)
@@ -201,15 +198,13 @@ func mergeUp(ctx context.Context, tx pgx.Tx, lines []sighted) error {
 }
 
 // coarsen unites parts of smaller buckets, in their order.
-func (g grain) coarsen(parts []part) (coarser []part, err error) {
+func (g grain) coarsen(parts []part) (coarser []part) {
 	var set *unique.Set
 	for _, p := range parts {
 		coarser, set = at(coarser, place{p.minute / g.minutes * g.minutes, p.dimension, p.key})
-		if err := set.Union(p.users); err != nil {
-			return nil, err
-		}
+		set.Union(p.users)
 	}
-	return coarser, nil
+	return coarser
 }
 
 // merge lets the table's sets grow. They are written only when they did: a day's big
