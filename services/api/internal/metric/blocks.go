@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -21,7 +22,7 @@ type place struct {
 // block is the counts of all keys of a place.
 type block struct {
 	version
-	tallies []tally
+	tallies []tally // by ascending key
 	// large has the few sums that might overflow when they are added up.
 	large map[int32]decimal.Micros
 }
@@ -37,15 +38,20 @@ const small = "100000000000000"
 
 func (b *block) bytes() uint32 { return uint32(100 + 24*cap(b.tallies) + 100*len(b.large)) }
 
-// totals counts each key of a dimension over the whole range: from blocks, of which those
-// that changed are read, and from what is not folded yet.
-func (r rollups) totals(ctx context.Context, d rollup.Dimension) (*sums, error) {
-	parts := parts(r.Span, 24*time.Hour)
+// totals counts each key of a dimension, by bucket if bucketed, else over the whole range:
+// from blocks, of which those that changed are read, and from what is not folded yet.
+func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) ([]sums, error) {
+	largest, in, minute := 24*time.Hour, func(int64) int { return 0 }, "0::bigint"
+	totals := make([]sums, 1)
+	if bucketed {
+		largest, in, minute = r.largest(), r.bucket, "minute * 60::bigint"
+		totals = make([]sums, len(r.buckets))
+	}
+	parts := parts(r.Span, largest)
 	current, err := versions(ctx, r.tx, parts)
 	if err != nil {
 		return nil, err
 	}
-	all := &sums{at: map[int32]int{}, large: map[int32]decimal.Micros{}}
 	for _, p := range parts {
 		missing := map[int64]*block{}
 		for bucket := range p.buckets() {
@@ -54,28 +60,39 @@ func (r rollups) totals(ctx context.Context, d rollup.Dimension) (*sums, error) 
 				missing[bucket.Unix()] = &block{version: v}
 				continue
 			}
-			all.add(b)
+			totals[in(bucket.Unix())].add(b)
 		}
 		if err := r.readBlocks(ctx, p, d, missing); err != nil {
 			return nil, err
 		}
 		for bucket, b := range missing {
 			r.memory.blocks.Set(p.place(d, time.Unix(bucket, 0)), b)
-			all.add(b)
+			totals[in(bucket)].add(b)
 		}
 	}
-	var unfolded block
-	rows, err := r.tx.Query(ctx, `SELECT 0, key_id, sum(events)::bigint, `+value("sum(value)")+`
-		FROM rollup_deltas WHERE dimension = $1 AND minute >= $2 AND minute < $3 GROUP BY key_id`,
+	unfolded := map[int64]*block{}
+	rows, err := r.tx.Query(ctx, `SELECT `+minute+`, key_id, sum(events)::bigint, `+value("sum(value)")+`
+		FROM rollup_deltas WHERE dimension = $1 AND minute >= $2 AND minute < $3 GROUP BY 1, 2`,
 		int16(d), r.From.Unix()/60, r.To.Unix()/60)
 	if err != nil {
 		return nil, err
 	}
-	if err := readTallies(rows, func(int64) *block { return &unfolded }); err != nil {
+	if err := readTallies(rows, unfolded); err != nil {
 		return nil, err
 	}
-	all.add(&unfolded)
-	return all, nil
+	for at, b := range unfolded {
+		totals[in(at)].add(b)
+	}
+	return totals, nil
+}
+
+// bucket is which of the question's buckets a time of its range lies in.
+func (r rollups) bucket(unix int64) int {
+	i, exactly := slices.BinarySearchFunc(r.buckets, unix, func(b time.Time, unix int64) int { return cmp.Compare(b.Unix(), unix) })
+	if exactly {
+		return i
+	}
+	return i - 1
 }
 
 // readBlocks fills blocks, by the Unix times of their buckets.
@@ -94,7 +111,7 @@ func (r rollups) readBlocks(ctx context.Context, p part, d rollup.Dimension, blo
 	if err != nil {
 		return err
 	}
-	return readTallies(rows, func(bucket int64) *block { return blocks[bucket] })
+	return readTallies(rows, blocks)
 }
 
 // value makes two columns of a sum: one of 64 bits, and one of text where it is large.
@@ -103,13 +120,18 @@ func value(sum string) string {
 		"CASE WHEN abs(" + sum + ") >= " + small + " THEN (" + sum + ")::text END"
 }
 
-// readTallies puts rows of (bucket, key, events, value) into their blocks.
-func readTallies(rows pgx.Rows, of func(bucket int64) *block) error {
+// readTallies puts rows of (bucket, key, events, value) into the blocks of their buckets,
+// and makes those that are missing.
+func readTallies(rows pgx.Rows, blocks map[int64]*block) error {
 	var bucket int64
 	var t tally
 	var text *string
 	_, err := pgx.ForEachRow(rows, []any{&bucket, &t.key, &t.events, &t.value, &text}, func() error {
-		b := of(bucket)
+		b := blocks[bucket]
+		if b == nil {
+			b = &block{}
+			blocks[bucket] = b
+		}
 		b.tallies = append(b.tallies, t)
 		if text == nil {
 			return nil
@@ -122,27 +144,48 @@ func readTallies(rows pgx.Rows, of func(bucket int64) *block) error {
 		b.large[t.key] = sum
 		return err
 	})
+	for _, b := range blocks {
+		slices.SortFunc(b.tallies, func(a, b tally) int { return cmp.Compare(a.key, b.key) })
+	}
 	return err
 }
 
 // sums adds blocks up.
 type sums struct {
-	at    map[int32]int // index into list by key
-	list  []tally
+	list  []tally // by ascending key
 	large map[int32]decimal.Micros
 }
 
+// add goes along both lists at once: a month of a busy site has a million tallies, of
+// nearly the same keys day by day, and a map would take most of an answer's time.
 func (s *sums) add(b *block) {
+	var fresh []tally
+	i := 0
 	for _, t := range b.tallies {
-		i, ok := s.at[t.key]
-		if !ok {
-			i = len(s.list)
-			s.at[t.key], s.list = i, append(s.list, tally{key: t.key})
+		for i < len(s.list) && s.list[i].key < t.key {
+			i++
+		}
+		if i == len(s.list) || s.list[i].key != t.key {
+			fresh = append(fresh, t)
+			continue
 		}
 		s.list[i].events += t.events
 		s.list[i].value += t.value
 	}
+	old := len(s.list)
+	s.list = append(s.list, fresh...)
+	for at := len(s.list) - 1; len(fresh) > 0; at-- { // merge them in, from the end
+		if last := fresh[len(fresh)-1]; old == 0 || s.list[old-1].key < last.key {
+			s.list[at], fresh = last, fresh[:len(fresh)-1]
+		} else {
+			s.list[at] = s.list[old-1]
+			old--
+		}
+	}
 	for key, v := range b.large {
+		if s.large == nil {
+			s.large = map[int32]decimal.Micros{}
+		}
 		s.large[key] = s.large[key].Add(v)
 	}
 }
@@ -159,44 +202,75 @@ func (s *sums) number(t tally) Numbers {
 	return n
 }
 
-// remembered counts events by fields, of which one is the dimension d, over the whole
-// range.
-func (r rollups) remembered(ctx context.Context, d rollup.Dimension, by []string, keep map[string][]string) (cells []cell, err error) {
-	s, err := r.totals(ctx, d)
+// remembered counts events by fields, of which one is the dimension d.
+func (r rollups) remembered(ctx context.Context, d rollup.Dimension, by []string, keep map[string][]string, bucketed bool) (cells []cell, err error) {
+	totals, err := r.totals(ctx, d, bucketed)
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]int32, len(s.list))
-	for i, t := range s.list {
+	kept, err := r.labels(ctx, totals, by, keep)
+	if err != nil {
+		return nil, err
+	}
+	at := map[[2]string]int{}
+	for i := range totals {
+		s := &totals[i]
+		clear(at)
+		rest := kept
+		for _, t := range s.list {
+			for len(rest) > 0 && rest[0].key < t.key {
+				rest = rest[1:]
+			}
+			if len(rest) == 0 {
+				break
+			}
+			if rest[0].key != t.key {
+				continue
+			}
+			n, ok := at[rest[0].labels]
+			if !ok {
+				n = len(cells)
+				at[rest[0].labels], cells = n, append(cells, cell{bucket: i, labels: rest[0].labels})
+			}
+			cells[n].add(s.number(t))
+		}
+	}
+	return cells, nil
+}
+
+// labelled is a key, and which group it counts for.
+type labelled struct {
+	key    int32
+	labels [2]string
+}
+
+// labels lists the keys that pass the filter and are kept, in ascending order.
+func (r rollups) labels(ctx context.Context, totals []sums, by []string, keep map[string][]string) (list []labelled, err error) {
+	var all sums
+	for _, s := range totals {
+		all.add(&block{tallies: s.list})
+	}
+	keys := make([]int32, len(all.list))
+	for i, t := range all.list {
 		keys[i] = t.key
 	}
 	names, err := r.memory.names.read(ctx, r.tx, keys)
 	if err != nil {
 		return nil, err
 	}
-	at := map[[2]string]int{}
-	for _, t := range s.list {
-		n := names[t.key]
-		if r.types != nil && !slices.Contains(*r.types, n.typ) {
+keys:
+	for i, key := range keys {
+		if r.types != nil && !slices.Contains(*r.types, names[i].typ) {
 			continue
 		}
-		var labels [2]string
-		kept := true
-		for i, field := range by {
-			labels[i] = n.of(field)
-			if values, ok := keep[field]; ok && !slices.Contains(values, labels[i]) {
-				kept = false
+		one := labelled{key: key}
+		for j, field := range by {
+			one.labels[j] = names[i].of(field)
+			if values, ok := keep[field]; ok && !slices.Contains(values, one.labels[j]) {
+				continue keys
 			}
 		}
-		if !kept {
-			continue
-		}
-		i, ok := at[labels]
-		if !ok {
-			i = len(cells)
-			at[labels], cells = i, append(cells, cell{labels: labels})
-		}
-		cells[i].add(s.number(t))
+		list = append(list, one)
 	}
-	return cells, nil
+	return list, nil
 }

@@ -3,6 +3,8 @@ package metric
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,23 +63,22 @@ func (n name) of(field string) string {
 // maxNames bounds the memory that they take, to some 30 MB.
 const maxNames = 300_000
 
-// read returns the names of keys.
-func (n *names) read(ctx context.Context, tx pgx.Tx, keys []int32) (map[int32]name, error) {
-	found := make(map[int32]name, len(keys))
-	var missing []int32
+// read returns the names of keys, in their order.
+func (n *names) read(ctx context.Context, tx pgx.Tx, keys []int32) ([]name, error) {
+	found := make([]name, len(keys))
+	missing := map[int32]int{} // where it belongs
 	n.mu.RLock()
-	for _, k := range keys {
-		if one, ok := n.of[k]; ok {
-			found[k] = one
-		} else {
-			missing = append(missing, k)
+	for i, k := range keys {
+		one, ok := n.of[k]
+		if found[i] = one; !ok {
+			missing[k] = i
 		}
 	}
 	n.mu.RUnlock()
 	if len(missing) == 0 {
 		return found, nil
 	}
-	rows, err := tx.Query(ctx, `SELECT id, type, value FROM rollup_keys WHERE id = ANY ($1)`, missing)
+	rows, err := tx.Query(ctx, `SELECT id, type, value FROM rollup_keys WHERE id = ANY ($1)`, slices.Collect(maps.Keys(missing)))
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (n *names) read(ctx context.Context, tx pgx.Tx, keys []int32) (map[int32]na
 	var id int32
 	var one name
 	_, err = pgx.ForEachRow(rows, []any{&id, &one.typ, &one.value}, func() error {
-		found[id], n.of[id] = one, one
+		found[missing[id]], n.of[id] = one, one
 		return nil
 	})
 	return found, err

@@ -51,8 +51,10 @@ func (r rollups) top(ctx context.Context, field string, limit int) ([]group, err
 }
 
 func (r rollups) count(ctx context.Context, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
-	if d := r.dimensionOf(by...); d != rollup.All && r.values == nil && !bucketed {
-		return r.remembered(ctx, d, by, keep)
+	// Of a dimension's many keys, by buckets that need minutes or hours, far fewer are asked
+	// for than a block has; and the blocks would push all else out of memory.
+	if d := r.dimensionOf(by...); r.values == nil && (d == rollup.All || !bucketed || r.largest() == 24*time.Hour) {
+		return r.remembered(ctx, d, by, keep, bucketed)
 	}
 	var s statement
 	columns, join := r.columns(&s, by, bucketed)

@@ -59,13 +59,14 @@ func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*uni
 	if err := mergeSets(ctx, r.tx, all, unfolded, s.args...); err != nil {
 		return nil, err
 	}
-	names, err := r.memory.names.read(ctx, r.tx, slices.Collect(maps.Keys(all)))
+	keys := slices.Collect(maps.Keys(all))
+	names, err := r.memory.names.read(ctx, r.tx, keys)
 	if err != nil {
 		return nil, err
 	}
 	types := map[string]*unique.Set{} // each of which is one key
-	for key, set := range all {
-		types[names[key].typ] = set
+	for i, key := range keys {
+		types[names[i].typ] = all[key]
 	}
 	return types, nil
 }
