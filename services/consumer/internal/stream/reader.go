@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -196,12 +195,10 @@ func (r *Reader) read(ctx context.Context, position string, count int64) (list [
 	// go-redis itself would wait ten seconds more than Redis may block.
 	ctx, cancel := context.WithTimeout(ctx, r.Block+answer)
 	defer cancel()
-	r.reply.next()
-	command := redis.NewRawWriteToCmd(ctx, &r.reply, "XREAD", "COUNT", count, "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
+	command := redis.NewRawWriteToCmd(ctx, r.buffer(), "XREAD", "COUNT", count, "BLOCK", r.Block.Milliseconds(), "STREAMS", r.Group.Key, position)
 	command.SetFirstKeyPos(6) // tells a cluster's client which node to ask
 	err = r.Group.Reading.Process(ctx, command)
-	text := r.reply.String()
-	if strings.HasPrefix(text, "-") {
+	if len(r.reply.b) > 0 && r.reply.b[0] == '-' {
 		// What an error means, such as that the stream moved to another node, go-redis
 		// knows best; but it is left to us in a raw reply.
 		err = r.Group.Reading.XRead(ctx, &redis.XReadArgs{Streams: []string{r.Group.Key, position}, Count: 1, Block: -1}).Err()
@@ -216,8 +213,19 @@ func (r *Reader) read(ctx context.Context, position string, count int64) (list [
 	if err != nil {
 		return nil, nil, err
 	}
-	return parseEntries(text)
+	return parseEntries(string(r.reply.b))
 }
+
+// buffer returns an empty reply, with the room of the last.
+func (r *Reader) buffer() *reply {
+	if r.reply.b = r.reply.b[:0]; cap(r.reply.b) > mostBuffered {
+		r.reply.b = nil
+	}
+	return &r.reply
+}
+
+// mostBuffered bounds the memory that one read of large events leaves behind.
+const mostBuffered = 4 << 20
 
 // pending reads what this consumer itself left pending, after an id, and returns where
 // to go on, "" at the end.
