@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 
 	"weir/bench/internal/rig"
 )
@@ -174,7 +174,7 @@ func sit(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	h := hearing{at: map[string][]int64{}}
+	h := hearing{at: map[message][]int64{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	say := json.NewEncoder(out)
@@ -190,9 +190,9 @@ func sit(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	}
 	h.mu.Lock()
 	latency := rig.NewLatency()
-	for message, accepted := range t.Accepted {
-		for _, at := range h.at[message] {
-			for _, since := range accepted {
+	for m, received := range h.at {
+		for _, since := range t.Accepted[m.String()] {
+			for _, at := range received {
 				latency.Record(time.Duration(at-since) * time.Microsecond)
 			}
 		}
@@ -209,15 +209,24 @@ type hearing struct {
 	clients sync.WaitGroup
 
 	mu               sync.Mutex
-	at               map[string][]int64 // by epoch/seq: when each client had it
+	at               map[message][]int64 // when each client had it, in Unix microseconds
 	messages, missed int64
 	closed           int
 	why              string
 }
 
-// connect connects the clients, some at a time. They are bare connections, and none of
-// package live's: thousands that read every message whole would be measured themselves,
-// and one that came back by itself would hide that it was closed.
+// message is one of the feed.
+type message struct {
+	epoch string
+	seq   int64
+}
+
+func (m message) String() string { return m.epoch + "/" + strconv.FormatInt(m.seq, 10) }
+
+// connect connects the clients, some at a time. They are bare connections, whose frames
+// are passed over: thousands that read every message whole would be measured themselves
+// (with coder/websocket they took more CPU than the api), and one of package live's, which
+// comes back by itself, would hide that it was closed.
 func (h *hearing) connect(ctx context.Context, api string, clients int, from string) error {
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
 	if local, err := net.ResolveTCPAddr("tcp", from+":0"); err == nil && strings.Contains(api, "127.0.0.1") {
@@ -226,7 +235,7 @@ func (h *hearing) connect(ctx context.Context, api string, clients int, from str
 			dialer.LocalAddr = local
 		}
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	upgrade := ws.Dialer{NetDial: dialer.DialContext, Timeout: dialer.Timeout}
 	const atATime = 50
 	free := make(chan struct{}, atATime)
 	failed := make(chan error, clients)
@@ -235,16 +244,15 @@ func (h *hearing) connect(ctx context.Context, api string, clients int, from str
 		free <- struct{}{}
 		connecting.Go(func() {
 			defer func() { <-free }()
-			conn, response, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(api, "http")+"/v1/live", &websocket.DialOptions{HTTPClient: client})
+			conn, early, _, err := upgrade.Dial(ctx, "ws"+strings.TrimPrefix(api, "http")+"/v1/live")
 			if err != nil {
 				failed <- err
 				return
 			}
-			if response.Body != nil {
-				_ = response.Body.Close()
+			if early == nil {
+				early = bufio.NewReader(conn)
 			}
-			conn.SetReadLimit(64 << 20)
-			h.clients.Go(func() { h.listen(ctx, conn) })
+			h.clients.Go(func() { h.listen(ctx, conn, early) })
 		})
 	}
 	connecting.Wait()
@@ -256,12 +264,14 @@ func (h *hearing) connect(ctx context.Context, api string, clients int, from str
 	}
 }
 
-// listen notes when each update came. It reads no more of a message than its place.
-func (h *hearing) listen(ctx context.Context, conn *websocket.Conn) {
-	defer func() { _ = conn.CloseNow() }()
-	lastEpoch, last := "", int64(0)
+// listen notes when each update came, until the connection ends.
+func (h *hearing) listen(ctx context.Context, conn net.Conn, r *bufio.Reader) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer conn.Close()
+	var last message
 	for {
-		_, text, err := conn.Read(ctx)
+		one, kind, err := next(conn, r)
 		now := time.Now().UnixMicro()
 		h.mu.Lock()
 		if err != nil {
@@ -273,32 +283,66 @@ func (h *hearing) listen(ctx context.Context, conn *websocket.Conn) {
 			h.mu.Unlock()
 			return
 		}
-		epoch, seq, kind := place(text)
 		if kind == "delta" {
 			h.messages++
-			h.at[epoch+"/"+strconv.FormatInt(seq, 10)] = append(h.at[epoch+"/"+strconv.FormatInt(seq, 10)], now)
-			if epoch == lastEpoch && seq > last+1 {
-				h.missed += seq - last - 1
+			h.at[one] = append(h.at[one], now)
+			if one.epoch == last.epoch && one.seq > last.seq+1 {
+				h.missed += one.seq - last.seq - 1
 			}
 		}
 		if kind == "delta" || kind == "snapshot" {
-			lastEpoch, last = epoch, seq
+			last = one
 		}
 		h.mu.Unlock()
 	}
 }
 
+// next reads up to the end of the next message. Of what is in it, it reads no more than
+// its place. The server sends each in one frame.
+func next(conn net.Conn, r *bufio.Reader) (m message, kind string, err error) {
+	for {
+		frame, err := ws.ReadHeader(r)
+		if err != nil {
+			return m, "", err
+		}
+		head, err := r.Peek(int(min(frame.Length, headLength)))
+		if err != nil {
+			return m, "", err
+		}
+		switch frame.OpCode {
+		case ws.OpClose:
+			_, reason := ws.ParseCloseFrameData(head)
+			return m, "", fmt.Errorf("closed by the api: %s", reason)
+		case ws.OpPing:
+			if err := ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(head))); err != nil {
+				return m, "", err
+			}
+		case ws.OpText:
+			m, kind = place(string(head))
+		}
+		if _, err := r.Discard(int(frame.Length)); err != nil {
+			return m, "", err
+		}
+		if frame.OpCode == ws.OpText {
+			return m, kind, nil
+		}
+	}
+}
+
+// headLength is how far into a message its place is, in bytes, and no shorter than a
+// control frame may be.
+const headLength = 200
+
 // place reads where in the feed a message is, and of what kind. The fields stand at its
 // beginning, in this order: {"type":"delta","epoch":"...","seq":17,...
-func place(text []byte) (epoch string, seq int64, kind string) {
-	head := string(text[:min(len(text), 200)])
+func place(head string) (m message, kind string) {
 	_, rest, _ := strings.Cut(head, `"type":"`)
 	kind, rest, _ = strings.Cut(rest, `"`)
 	_, rest, _ = strings.Cut(rest, `"epoch":"`)
-	epoch, rest, _ = strings.Cut(rest, `"`)
+	m.epoch, rest, _ = strings.Cut(rest, `"`)
 	_, rest, _ = strings.Cut(rest, `"seq":`)
 	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end > 0 {
-		seq, _ = strconv.ParseInt(rest[:end], 10, 64)
+		m.seq, _ = strconv.ParseInt(rest[:end], 10, 64)
 	}
-	return epoch, seq, kind
+	return m, kind
 }
