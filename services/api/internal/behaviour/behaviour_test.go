@@ -1,6 +1,8 @@
 package behaviour
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,8 +23,26 @@ func someDeeds(n, users, times, steps int) []deed {
 			rows[i].steps &= uint16(rand.N(1 << steps))
 		}
 	}
-	inOrder(rows)
+	slices.SortFunc(rows, func(a, b deed) int {
+		return cmp.Or(cmp.Compare(a.time, b.time), bytes.Compare(a.id[:], b.id[:]))
+	})
 	return rows
+}
+
+func TestASliceIsInTheOrderOfTimeAndId(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int{0, 1, 2, 300} {
+		for _, times := range []int{1, 20, 1 << 30, 1 << 50} { // the last are farther apart than 61 days
+			want := someDeeds(length, 5, times, 2)
+			rows := slices.Clone(want)
+			rand.Shuffle(length, func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+			got := []deed{}
+			for d := range inOrder(rows) {
+				got = append(got, *d)
+			}
+			require.Equal(t, want, got)
+		}
+	}
 }
 
 // inParts hands rows over as a scan does: in order from part to part, in none inside.

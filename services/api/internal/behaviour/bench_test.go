@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -63,6 +64,19 @@ func BenchmarkState(b *testing.B) {
 				runtime.KeepAlive(state)
 			}
 		})
+	}
+}
+
+// BenchmarkInOrder sorts a slice as PostgreSQL gives it: nearly in order.
+func BenchmarkInOrder(b *testing.B) {
+	rows := make([]deed, sliceRows)
+	for i := range rows {
+		rows[i] = deed{who: hash(i), time: int64(i)*50_000 + rand.N(int64(5_000_000))}
+	}
+	for b.Loop() {
+		for d := range inOrder(rows) {
+			_ = d
+		}
 	}
 }
 

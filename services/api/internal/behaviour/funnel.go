@@ -119,12 +119,12 @@ func (s *scan) choose(where filter.Expr, steps []filter.Expr, of span.Span, grou
 			}
 		}
 	}
-	s.columns = actor + ", time, id, " + bits(any...) + ", " + label
+	s.columns = actor + ", time, id, " + mask(any...) + ", " + label
 	s.where = where.SQL(s.arg) + " AND (" + strings.Join(any, " OR ") + ")"
 }
 
-// bits is an int2 with a bit for each condition that holds.
-func bits(conditions ...string) string {
+// mask is an int2 with a bit for each condition that holds.
+func mask(conditions ...string) string {
 	terms := make([]string, len(conditions))
 	for i, c := range conditions {
 		terms[i] = "CASE WHEN " + c + " THEN " + strconv.Itoa(1<<i) + " ELSE 0 END"

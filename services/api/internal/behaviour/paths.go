@@ -109,5 +109,5 @@ func (s *scan) follow(where, start filter.Expr, of span.Span, by string) {
 		label = "coalesce(path, '')"
 		s.where += " AND (type = 'page_view' OR " + starts + ")"
 	}
-	s.columns = "session_id, time, id, " + bits(starts) + ", " + label
+	s.columns = "session_id, time, id, " + mask(starts) + ", " + label
 }

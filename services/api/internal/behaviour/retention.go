@@ -141,7 +141,7 @@ func (in *retentionInput) periods(now time.Time) ([]time.Time, error) {
 // mark asks for the events of either filter, with a bit for each.
 func (s *scan) mark(where, start, returns filter.Expr) {
 	joins, comes := start.SQL(s.arg), returns.SQL(s.arg)
-	s.columns = actor + ", time, " + bits(joins, comes)
+	s.columns = actor + ", time, " + mask(joins, comes)
 	s.where = where.SQL(s.arg) + " AND (" + joins + " OR " + comes + ")"
 }
 

@@ -21,9 +21,7 @@ type trail struct {
 }
 
 func (t *trails) add(rows []deed) error {
-	inOrder(rows)
-	for i := range rows {
-		d := &rows[i]
+	for d := range inOrder(rows) {
 		s := t.sessions[d.who]
 		starts := d.steps&1 != 0
 		if s == nil {

@@ -34,9 +34,7 @@ func (a *attempt) follow(b *attempt, time int64) {
 }
 
 func (f *funnel) add(rows []deed) error {
-	inOrder(rows)
-	for i := range rows {
-		d := &rows[i]
+	for d := range inOrder(rows) {
 		u := f.users[d.who]
 		if u == nil {
 			if d.steps&1 == 0 {
