@@ -32,20 +32,29 @@ func TestWhatIsRememberedIsWhatTheRowsSay(t *testing.T) {
 		}
 		return p
 	}
-	questions := map[string]url.Values{
-		"/v1/metrics/summary": with("metrics", "users,sessions"), "/v1/metrics/users": with("type", "click"),
-		"/v1/metrics/top": with("by", "path", "type", "page_view", "limit", "3"), "/v1/metrics/breakdown": with("rows", "type", "columns", "country"),
+	questions := []struct {
+		path   string
+		params url.Values
+	}{
+		{"/v1/metrics/summary", with("metrics", "users,sessions")},
+		{"/v1/metrics/users", with("type", "click")},
+		{"/v1/metrics/top", with("by", "path", "type", "page_view", "limit", "3")},
+		{"/v1/metrics/breakdown", with("rows", "type", "columns", "country")},
+		{"/v1/metrics/timeseries", with("interval", "hour")},
+		{"/v1/metrics/timeseries", with("interval", "hour", "type", "click", "timezone", "Asia/Kolkata")},
+		{"/v1/metrics/timeseries", with("interval", "day", "group_by", "path", "limit", "2")},
+		{"/v1/metrics/timeseries", with("interval", "week", "group_by", "type", "timezone", "Europe/Berlin")},
 	}
 	same := func(when string) {
 		t.Helper()
-		for path, params := range questions {
+		for _, q := range questions {
 			var rolled, raw map[string]any
-			w.ok(path, params, &rolled)
-			w.ok(path, asRaw(params), &raw)
+			w.ok(q.path, q.params, &rolled)
+			w.ok(q.path, asRaw(q.params), &raw)
 			require.Equal(t, "rollups", rolled["meta"].(map[string]any)["served_by"])
 			delete(rolled, "meta")
 			delete(raw, "meta")
-			require.Equal(t, raw, rolled, "%s, %s", path, when)
+			require.Equal(t, raw, rolled, "%s, %s, %s", q.path, q.params.Encode(), when)
 		}
 	}
 	for round := range 12 {
