@@ -11,6 +11,8 @@ import (
 // rowBits are as many as tell maxSliceRows apart.
 const rowBits = 22
 
+const _ = uint(1<<rowBits - maxSliceRows) // does not compile when they are too few
+
 // inOrder goes through the events of a slice by time, those of the same time by id. What is
 // sorted is not the events but a number of each, its time in front of its place: a third
 // of the time.

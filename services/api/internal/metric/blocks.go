@@ -41,10 +41,10 @@ func (b *block) bytes() uint32 { return uint32(100 + 24*cap(b.tallies) + 100*len
 // totals counts each key of a dimension, by bucket if bucketed, else over the whole range:
 // from blocks, of which those that changed are read, and from what is not folded yet.
 func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) ([]sums, error) {
-	largest, in, minute := 24*time.Hour, func(int64) int { return 0 }, "0::bigint"
+	largest, index, minute := 24*time.Hour, func(int64) int { return 0 }, "0::bigint"
 	totals := make([]sums, 1)
 	if bucketed {
-		largest, in, minute = r.largest(), r.bucket, "minute * 60::bigint"
+		largest, index, minute = r.largest(), r.bucket, "minute * 60::bigint"
 		totals = make([]sums, len(r.buckets))
 	}
 	parts := parts(r.Span, largest)
@@ -60,14 +60,14 @@ func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) 
 				missing[bucket.Unix()] = &block{version: v}
 				continue
 			}
-			totals[in(bucket.Unix())].add(b)
+			totals[index(bucket.Unix())].add(b)
 		}
 		if err := r.readBlocks(ctx, p, d, missing); err != nil {
 			return nil, err
 		}
 		for bucket, b := range missing {
 			r.memory.blocks.Set(p.place(d, time.Unix(bucket, 0)), b)
-			totals[in(bucket)].add(b)
+			totals[index(bucket)].add(b)
 		}
 	}
 	unfolded := map[int64]*block{}
@@ -81,7 +81,7 @@ func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) 
 		return nil, err
 	}
 	for at, b := range unfolded {
-		totals[in(at)].add(b)
+		totals[index(at)].add(b)
 	}
 	return totals, nil
 }
