@@ -21,13 +21,13 @@ import (
 const ProbeSource = "bench-probe"
 
 // ProbesPerSecond gives a p99 something to stand on within seconds, and costs little:
-// a request each, and a look at the database every few milliseconds.
+// a request each, and a look at the database a hundred times a second at most.
 const ProbesPerSecond = 50
 
 const (
 	// look is how long the database rests between two looks: what is measured is at most
 	// this, and a query of a fraction of a millisecond, more than what is so.
-	look = 4 * time.Millisecond
+	look = 10 * time.Millisecond
 	// probeTypes is how many types the probes take turns in. The live feed counts by
 	// type: with so many, the next of a type is seconds away.
 	probeTypes = 200

@@ -18,7 +18,7 @@ import (
 	"weir/services/shared/event"
 )
 
-// Every is how often samples are taken. One takes about 10 ms of CPU time.
+// Every is how often samples are taken.
 const Every = time.Second
 
 // Sample is the state of the system at one moment.
