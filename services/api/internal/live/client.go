@@ -36,7 +36,7 @@ type client struct {
 // transport is how messages reach a client.
 type transport interface {
 	// write returns when the message is in the connection, or after writeTimeout.
-	write(ctx context.Context, p *packet) error
+	write(p *packet) error
 	// read takes what the client says, until it says no more or nonsense, or ctx ends.
 	read(ctx context.Context)
 	// close ends the connection with a reason, as far as the transport has room for one.
@@ -72,7 +72,7 @@ func (c *client) serve(ctx context.Context, t transport) (slow bool) {
 	case <-c.over:
 		return false
 	default:
-		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
 }
 
@@ -92,12 +92,12 @@ func (c *client) write(ctx context.Context, t transport) error {
 			t.close(websocket.StatusPolicyViolation, tooMuch)
 			return nil
 		case p := <-c.answers:
-			if err := t.write(ctx, p); err != nil {
+			if err := t.write(p); err != nil {
 				return err
 			}
 		case b := <-c.bursts:
 			for _, p := range b {
-				if err := t.write(ctx, p); err != nil {
+				if err := t.write(p); err != nil {
 					return err
 				}
 			}

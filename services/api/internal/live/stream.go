@@ -31,7 +31,7 @@ func newStream(w http.ResponseWriter) (*stream, error) {
 	return s, s.send([]byte("retry: 1000\n\n"))
 }
 
-func (s *stream) write(_ context.Context, p *packet) error {
+func (s *stream) write(p *packet) error {
 	var b bytes.Buffer
 	if p.id != "" {
 		b.WriteString("id: " + p.id + "\n")

@@ -1,0 +1,35 @@
+package live
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// TestAClientThatReadsNothingIsGone fills the buffers of a connection whose client never
+// reads: the write that finds no room ends it, and says why.
+func TestAClientThatReadsNothingIsGone(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := accept(w, r, newClient(1), nil)
+		for p := (&packet{data: []byte(strings.Repeat("x", 1<<20))}); err == nil; {
+			err = s.write(p)
+		}
+		ended <- err
+	}))
+	defer server.Close()
+	conn, _, err := websocket.Dial(t.Context(), server.URL, nil)
+	require.NoError(t, err)
+	defer conn.CloseNow() //nolint:errcheck // the server closed it
+	require.ErrorIs(t, <-ended, os.ErrDeadlineExceeded)
+	conn.SetReadLimit(-1)
+	for err == nil {
+		_, _, err = conn.Read(t.Context())
+	}
+}
