@@ -78,7 +78,7 @@ func (a *account) look(ctx context.Context, u *Usage) {
 }
 
 // children are those of a process. Linux lists them with each thread that made some; where it
-// does not, all processes of the machine are looked through, which takes 1% of two cores
+// does not, all processes of the machine are looked through, which takes 2% of two cores
 // when it is done once a second for each service.
 func children(ctx context.Context, p *process.Process) (out []*process.Process) {
 	lists, _ := filepath.Glob("/proc/" + strconv.Itoa(int(p.Pid)) + "/task/*/children")

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,12 +25,20 @@ func TestAClientThatReadsNothingIsGone(t *testing.T) {
 		ended <- err
 	}))
 	defer server.Close()
-	conn, _, err := websocket.Dial(t.Context(), server.URL, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*writeTimeout)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, server.URL, nil)
 	require.NoError(t, err)
 	defer conn.CloseNow() //nolint:errcheck // the server closed it
-	require.ErrorIs(t, <-ended, os.ErrDeadlineExceeded)
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	case <-ctx.Done():
+		require.Fail(t, "the write still waits")
+	}
 	conn.SetReadLimit(-1)
 	for err == nil {
-		_, _, err = conn.Read(t.Context())
+		_, _, err = conn.Read(ctx)
 	}
+	require.NoError(t, ctx.Err(), "the connection is still open")
 }
