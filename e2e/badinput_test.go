@@ -46,7 +46,7 @@ func TestBadInputIsAnsweredWithAProblemThatNamesFieldAndRule(t *testing.T) {
 		"no such path":           {"GET", w.ingestion + "/v1/nothing", "", "", 404, "", "/docs"},
 		"wrong method":           {"DELETE", w.ingestion + events, "", "", 405, "", "DELETE"},
 		"api: no such path":      {"GET", w.api + "/v2", "", "", 404, "", "/docs"},
-		"api: wrong time":        {"GET", w.api + "/v1/metrics/summary?from=yesterday", "", "", 422, "query.from", ""},
+		"api: wrong time":        {"GET", w.api + "/v1/metrics/summary?from=yesterday", "", "", 422, "query.from", "such as 2026-01-31T00:00:00Z"},
 		"api: reversed range":    {"GET", w.api + "/v1/metrics/summary?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "", "", 422, "", "from"},
 		"api: unknown interval":  {"GET", w.api + "/v1/metrics/timeseries?interval=fortnight", "", "", 422, "query.interval", ""},
 		"api: unknown parameter": {"GET", w.api + "/v1/metrics/summary?form=2026-01-02T00:00:00Z", "", "", 422, "query.form", ""},

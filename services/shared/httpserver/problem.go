@@ -3,8 +3,10 @@ package httpserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 var hideInternals = sync.OnceFunc(func() {
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		if status < 500 {
+			explain(errs)
 			return huma.NewError(status, msg, errs...)
 		}
 		if c, ok := ctx.Context().Value(causeKey{}).(*cause); ok && len(errs) > 0 {
@@ -32,6 +35,19 @@ var hideInternals = sync.OnceFunc(func() {
 		return huma.NewError(status, msg)
 	}
 })
+
+// explain replaces what only a Go programmer would understand: Huma says a time's format in
+// Go's own notation.
+func explain(errs []error) {
+	for _, err := range errs {
+		var d *huma.ErrorDetail
+		if errors.As(err, &d) && strings.HasPrefix(d.Message, "invalid date/time for format ") {
+			d.Message = notATime
+		}
+	}
+}
+
+const notATime = "expected a date and time as in RFC 3339, such as 2026-01-31T00:00:00Z or 2026-01-31T01:00:00%2B01:00, as a plain + means a space here"
 
 // internalError is all that an answer tells of an unexpected error.
 const internalError = "An internal error occurred; the service's log has the details."
