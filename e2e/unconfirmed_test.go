@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net"
@@ -17,11 +18,12 @@ import (
 	"weir/services/ingestion"
 )
 
-// deaf stands between a service and Redis. While told to, it loses what Redis answers,
-// and the connection with it: the command was carried out, and nobody knows.
+// deaf stands between a service and Redis. When told to, it loses what Redis answers from the
+// next XADD on, and the connection with it: the command was carried out, and nobody knows.
+// Before that, the service still finds Redis there, or it would not send any.
 type deaf struct {
-	listener net.Listener
-	loses    atomic.Bool
+	listener     net.Listener
+	waits, loses atomic.Bool
 }
 
 // before starts a deaf proxy before the Redis at an address, which it changes.
@@ -56,7 +58,7 @@ func (d *deaf) pass(client net.Conn, target string) {
 	}
 	defer server.Close()
 	go func() {
-		_, _ = io.Copy(server, client)
+		_, _ = io.Copy(io.MultiWriter(d, server), client)
 		server.Close()
 	}()
 	buffer := make([]byte, 64<<10)
@@ -71,6 +73,19 @@ func (d *deaf) pass(client net.Conn, target string) {
 	}
 }
 
+// Write sees what a client sends before Redis does.
+func (d *deaf) Write(sent []byte) (int, error) {
+	if d.waits.Load() && bytes.Contains(sent, []byte("xadd")) {
+		d.loses.Store(true)
+	}
+	return len(sent), nil
+}
+
+func (d *deaf) hear() {
+	d.waits.Store(false)
+	d.loses.Store(false)
+}
+
 // TestWhatTheStreamDidNotConfirmCanBeSentAgainAndStaysOneRow: the answer of 503 names
 // the id and time that each event got, even where the client gave none.
 func TestWhatTheStreamDidNotConfirmCanBeSentAgainAndStaysOneRow(t *testing.T) {
@@ -78,7 +93,7 @@ func TestWhatTheStreamDidNotConfirmCanBeSentAgainAndStaysOneRow(t *testing.T) {
 	var redis *deaf
 	w := start(t, func(_ *api.Config, _ *consumer.Config, i *ingestion.Config) { redis = before(t, &i.Redis.URL) })
 
-	redis.loses.Store(true)
+	redis.waits.Store(true)
 	r := w.post(`[{"type":"signup","user_id":"u1"},{"type":"Wrong"},{"type":"signup","user_id":"u2"}]`)
 	require.Equal(t, http.StatusServiceUnavailable, r.status, r.body)
 	require.Equal(t, "application/problem+json", r.header.Get("Content-Type"))
@@ -93,7 +108,7 @@ func TestWhatTheStreamDidNotConfirmCanBeSentAgainAndStaysOneRow(t *testing.T) {
 	require.Len(t, p.Results, 3)
 	require.Equal(t, "rejected", p.Results[1].Status)
 
-	redis.loses.Store(false)
+	redis.hear()
 	type again struct {
 		ID     string `json:"id"`
 		Time   string `json:"time"`
