@@ -23,7 +23,7 @@ import (
 // Before that, the service still finds Redis there, or it would not send any.
 type deaf struct {
 	listener     net.Listener
-	waits, loses atomic.Bool
+	waits, loses atomic.Bool // for the next XADD; from then on
 }
 
 // before starts a deaf proxy before the Redis at an address, which it changes.
