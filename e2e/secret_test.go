@@ -70,7 +70,11 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		said := &transcript{}
 		p := startProgram(t, box, "weir-"+service, said, append(settings, "LOG_LEVEL=debug", "PPROF=true")...)
 		for _, path := range []string{"/metrics", "/debug/pprof/cmdline", "/openapi.json", "/readyz", "/no/such/path"} {
-			unsaid(do(t, http.MethodGet, p.URL+path, "", "").body)
+			r := do(t, http.MethodGet, p.URL+path, "", "")
+			unsaid(r.body)
+			if strings.HasPrefix(path, "/debug") {
+				require.Equal(t, http.StatusOK, r.status, "PPROF is for every service: %s", service)
+			}
 		}
 		for _, o := range operations(t) {
 			if o.service != service || openOperations[o.OperationID] {

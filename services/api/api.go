@@ -50,6 +50,7 @@ type Config struct {
 	ReadURL          string        `env:"POSTGRES_READ_URL" help:"Address of a streaming replica, which answers the questions then; POSTGRES_URL does without one, and while it is away. The live feed reads from POSTGRES_URL always."`
 	StatementTimeout time.Duration `env:"API_STATEMENT_TIMEOUT" default:"10s" min:"100ms" max:"10m" help:"How long the database may work on one question."`
 	RollupMemory     int           `env:"API_ROLLUP_MEMORY_MIB" default:"64" min:"1" max:"65536" help:"How much of the rollups is remembered, in MiB, so that a question reads only what changed."`
+	EventMemory      int           `env:"API_EVENT_MEMORY_MIB" default:"128" min:"0" max:"65536" help:"How much is remembered of the events that funnels, paths, sessions and retention read, in MiB: 24 bytes an event. 0 remembers nothing."`
 
 	// For tests. The default logger writes to standard output; Listening is called
 	// with the address once connections are taken.
@@ -133,8 +134,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	// The live feed starts from the primary: what consumers have published, a replica may
 	// not have yet, and which of them it has it does not tell.
 	hub := live.New(cfg.Live, cfg.Stream.Name, client, query.New(pool, nil, cfg.StatementTimeout, log), log, registry)
-	operations := routes(registry, keys, reader, cfg.RollupMemory, hub, pipeline, checks...)
+	operations := routes(registry, keys, reader, cfg, hub, pipeline, checks...)
 	operations.Trace(tracer)
+	if cfg.Pprof {
+		operations.RegisterProfiles()
+	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(cfg.BindHost, strconv.Itoa(cfg.Port)), Log: log, Grace: cfg.ShutdownGrace, TLS: cfg.TLS, Listening: cfg.Listening,
 		API: operations,
@@ -168,5 +172,5 @@ func Commands() []process.Subcommand[Config] {
 
 // OpenAPI is the document of the service's HTTP interface.
 func OpenAPI() *huma.OpenAPI {
-	return routes(prometheus.NewRegistry(), access.Keys{}, nil, 1, nil, status.Source{}).OpenAPI()
+	return routes(prometheus.NewRegistry(), access.Keys{}, nil, Config{RollupMemory: 1}, nil, status.Source{}).OpenAPI()
 }

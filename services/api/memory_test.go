@@ -94,3 +94,73 @@ func TestWhatIsRememberedIsWhatTheRowsSay(t *testing.T) {
 	}
 	same("rebuilt")
 }
+
+// TestWhatIsRememberedOfEventsIsWhatTheTableSays asks an api that remembers events, and one
+// that does not, the same questions about sessions, funnels, paths and retention while late
+// events come.
+func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.start("API_EVENT_MEMORY_MIB", "8")
+	forgetful := *w
+	forgetful.start("API_EVENT_MEMORY_MIB", "0")
+
+	from := time.Date(2026, 3, 1, 21, 58, 0, 0, time.UTC)
+	to := from.Add(30*time.Hour + 4*time.Minute)
+	questions := []struct {
+		path   string
+		params url.Values
+		table  bool // asks for what is not remembered
+	}{
+		{"/v1/sessions", ranged(from, to), false},
+		{"/v1/sessions", ranged(from.Add(50*time.Minute), to.Add(-3*time.Hour), "filter", `country is "DE"`), false},
+		{"/v1/sessions", ranged(from, to, "type", "page_view", "limit", "2"), false},
+		{"/v1/funnel", ranged(from, to, "step", `type is "page_view"`, "step", `type is "purchase"`, "window", "1h"), false},
+		{"/v1/funnel", ranged(from, to.Add(-90*time.Minute), "step", `path is "/1" or not path exists`, "step", `type in ("click", "page_view")`, "step", ``,
+			"window", "30m", "group_by", "path", "limit", "3"), false},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `path contains "2"`, "group_by", "type", "filter", `country in ("DE", "FR") and source is "web"`), false},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `country is "DE"`), true},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `type is "purchase"`, "group_by", "country"), true},
+		{"/v1/paths", ranged(from, to, "start", `type is "page_view"`), false},
+		{"/v1/paths", ranged(from.Add(7*time.Minute), to, "start", `path is "/3"`, "by", "path", "filter", `not type is "click"`), false},
+		{"/v1/paths", ranged(from.Add(3*time.Hour), to.Add(-time.Hour), "start", `type is "purchase"`, "by", "path", "direction", "before", "steps", "5"), false},
+		{"/v1/paths", ranged(from, to, "start", `user_id exists`), true},
+		{"/v1/retention", ranged(from, to, "timezone", "Asia/Kolkata"), false},
+		{"/v1/retention", ranged(from, to, "start", `type is "page_view"`, "return", `type is "purchase"`, "filter", `path exists`), false},
+	}
+	ask := func(w *world) (answers []map[string]any) {
+		for _, q := range questions {
+			var answer map[string]any
+			w.ok(q.path, q.params, &answer)
+			delete(answer["meta"].(map[string]any), "as_of")
+			answers = append(answers, answer)
+		}
+		return answers
+	}
+	for round := range 4 {
+		w.store(visits(from, to)...)
+		require.Equal(t, ask(&forgetful), ask(w), "read, round %d", round)
+		if round%3 > 0 {
+			w.fold()
+		}
+		late := pageView(from.Add(rand.N(to.Sub(from))))
+		late.SessionID = fmt.Sprintf("s%d", rand.N(200))
+		w.store(late)
+		require.Equal(t, ask(&forgetful), ask(w), "remembered, round %d", round)
+	}
+
+	// What is remembered needs no rows, and a rebuild has it forgotten.
+	before := ask(w)
+	_, err := w.pool.Exec(t.Context(), `DELETE FROM events WHERE country IS NULL`)
+	require.NoError(t, err)
+	after := ask(w)
+	for i, q := range questions {
+		if !q.table {
+			require.Equal(t, before[i], after[i], "%s, %s", q.path, q.params.Encode())
+		}
+	}
+	_, err = w.pool.Exec(t.Context(), `INSERT INTO rebuilds (day, corrected) VALUES ('2026-03-02', 1)`)
+	require.NoError(t, err)
+	require.NotEqual(t, before, ask(w))
+	require.Equal(t, ask(&forgetful), ask(w), "rebuilt")
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // routes puts the operations together. Only serving needs the reader, the hub and the pipeline.
-func routes(registry *prometheus.Registry, keys access.Keys, reader *query.Reader, memoryMiB int, hub *live.Hub, pipeline status.Source, checks ...httpserver.Check) httpserver.API {
+func routes(registry *prometheus.Registry, keys access.Keys, reader *query.Reader, cfg Config, hub *live.Hub, pipeline status.Source, checks ...httpserver.Check) httpserver.API {
 	api := httpserver.NewAPI("Weir API", "Totals, time series and stored events, and a live feed of what arrives.")
 	api.OpenAPI().Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		access.Scheme:       {Type: "http", Scheme: "bearer", Description: "One of API_READ_KEYS. Without any, in development, none is asked for."},
@@ -24,8 +24,8 @@ func routes(registry *prometheus.Registry, keys access.Keys, reader *query.Reade
 	}
 	api.UseMiddleware(keys.Operations(api))
 	api.RegisterHealth(registry, checks...)
-	metric.Register(api, reader, memoryMiB)
-	behaviour.Register(api, reader)
+	metric.Register(api, reader, cfg.RollupMemory)
+	behaviour.Register(api, reader, cfg.EventMemory)
 	explorer.Register(api, reader)
 	status.Register(api, pipeline)
 	live.Register(api, keys, hub)

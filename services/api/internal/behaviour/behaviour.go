@@ -12,9 +12,10 @@ import (
 	"weir/services/api/internal/query"
 )
 
-// Register adds the operations /v1/sessions, /v1/funnel, /v1/retention and /v1/paths.
-func Register(api huma.API, r *query.Reader) {
-	q := &questions{Reader: r, running: make(chan struct{}, maxRunning)}
+// Register adds the operations /v1/sessions, /v1/funnel, /v1/retention and /v1/paths. They
+// remember up to so many MiB of events.
+func Register(api huma.API, r *query.Reader, memoryMiB int) {
+	q := &questions{Reader: r, running: make(chan struct{}, maxRunning), memory: newMemory(uint64(memoryMiB) << 20)}
 	registerSessions(api, q)
 	registerFunnel(api, q)
 	registerRetention(api, q)
@@ -35,10 +36,11 @@ const (
 	maxSubjects = 2_000_000
 )
 
-// questions is the reader of all four, with a bound on how many run.
+// questions is the reader of all four, with a bound on how many run, and their memory.
 type questions struct {
 	*query.Reader
 	running chan struct{}
+	memory  *memory
 }
 
 // turn waits until the question may run. done ends it.

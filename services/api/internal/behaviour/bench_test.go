@@ -14,7 +14,7 @@ func BenchmarkState(b *testing.B) {
 	deeds := func(steps int, add func([]deed) error) error {
 		for i := range subjects {
 			for step := range 1 + i%2*(steps-1) {
-				if err := add([]deed{{who: hash(i)*0x9e3779b97f4a7c15 | 1, time: int64(step), steps: 1 << step, label: 1}}); err != nil {
+				if err := add([]deed{{who: hash(i)*0x9e3779b97f4a7c15 | 1, moment: moment{time: int64(step)}, steps: 1 << step, label: 1}}); err != nil {
 					return err
 				}
 			}
@@ -71,7 +71,7 @@ func BenchmarkState(b *testing.B) {
 func BenchmarkInOrder(b *testing.B) {
 	rows := make([]deed, sliceRows)
 	for i := range rows {
-		rows[i] = deed{who: hash(i), time: int64(i)*50_000 + rand.N(int64(5_000_000))}
+		rows[i] = deed{who: hash(i), moment: moment{time: int64(i)*50_000 + rand.N(int64(5_000_000))}}
 	}
 	for b.Loop() {
 		for d := range inOrder(rows) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,11 +89,15 @@ func registerFunnel(api huma.API, q *questions) {
 			return nil, err
 		}
 		defer done()
-		scan := scan{first: s.From, from: s.From, to: s.To.Add(window)}
-		scan.choose(where, steps, s, in.GroupBy)
 		var known names
+		r := reading[deed]{from: s.From, to: s.To.Add(window), first: s.From, where: where}
+		r.scan.choose(where, steps, s, in.GroupBy)
+		r.decoder = func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }
+		if filter.And(steps...).Within(remembered...) && (in.GroupBy == "" || slices.Contains(remembered, in.GroupBy)) {
+			r.recall = recallSteps(steps, s, in.GroupBy, &known)
+		}
 		f := funnel{steps: len(steps), window: window.Microseconds(), users: map[hash]*traveller{}}
-		asOf, err := run(ctx, q.Reader, scan, func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }, f.add)
+		asOf, err := run(ctx, q, r, f.add)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +125,35 @@ func (s *scan) choose(where filter.Expr, steps []filter.Expr, of span.Span, grou
 		}
 	}
 	s.columns = actor + ", time, id, " + mask(any...) + ", " + label
-	s.where = where.SQL(s.arg) + " AND (" + strings.Join(any, " OR ") + ")"
+	s.condition = where.SQL(s.arg) + " AND (" + strings.Join(any, " OR ") + ")"
+}
+
+// recallSteps does with what is remembered as choose does with the table.
+func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names) func(*acts) (func(*act, int, *deed) bool, error) {
+	to := of.To.UnixMicro()
+	return func(a *acts) (func(*act, int, *deed) bool, error) {
+		masks, labels := make([]uint16, len(a.kinds)), make([]hash, len(a.kinds))
+		for i := range a.kinds {
+			masks[i] = a.kinds[i].mask(steps...)
+			if groupBy == "" || masks[i]&1 == 0 {
+				continue
+			}
+			var name string
+			if labels[i], name = a.kinds[i].of(groupBy); labels[i] == 0 {
+				continue
+			}
+			if err := known.add(labels[i], name); err != nil {
+				return nil, err
+			}
+		}
+		return func(one *act, n int, d *deed) bool {
+			*d = deed{moment: a.moment(one, n), who: one.actor, steps: masks[one.kind], label: labels[one.kind]}
+			if d.time >= to {
+				d.steps &^= 1
+			}
+			return d.steps != 0
+		}, nil
+	}
 }
 
 // mask is an int2 with a bit for each condition that holds.
@@ -134,9 +167,8 @@ func mask(conditions ...string) string {
 
 // deed is an event of a user, or of a session.
 type deed struct {
+	moment
 	who   hash
-	time  int64 // microseconds
-	id    [16]byte
 	steps uint16 // a bit for each step that it is of
 	label hash
 }

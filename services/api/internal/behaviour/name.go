@@ -38,11 +38,11 @@ func (n *names) reader() func([]byte) (hash, error) {
 			return h, nil
 		}
 		known[h] = struct{}{}
-		return h, n.add(h, raw)
+		return h, n.add(h, string(raw))
 	}
 }
 
-func (n *names) add(h hash, raw []byte) error {
+func (n *names) add(h hash, text string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, ok := n.text[h]; ok {
@@ -51,8 +51,8 @@ func (n *names) add(h hash, raw []byte) error {
 	if n.text == nil {
 		n.text = map[hash]string{}
 	}
-	n.text[h] = string(raw)
-	if n.size += len(raw) + 64; n.size > maxNames {
+	n.text[h] = text
+	if n.size += len(text) + 64; n.size > maxNames {
 		return tooMuch("different paths or names")
 	}
 	return nil

@@ -83,14 +83,18 @@ func registerPaths(api huma.API, q *questions) {
 		}
 		defer done()
 		before := in.Direction == "before"
-		scan := scan{first: s.From, from: s.From, to: s.To.Add(margin)}
-		if before {
-			scan.from, scan.to = s.From.Add(-margin), s.To
-		}
-		scan.follow(where, start, s, in.By)
 		var known names
+		r := reading[deed]{from: s.From, to: s.To.Add(margin), first: s.From, where: where}
+		if before {
+			r.from, r.to = s.From.Add(-margin), s.To
+		}
+		r.scan.follow(where, start, s, in.By)
+		r.decoder = func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }
+		if start.Within(remembered...) {
+			r.recall = recallTrail(start, s, in.By, &known)
+		}
 		t := trails{steps: in.Steps, before: before, sessions: map[hash]*trail{}}
-		asOf, err := run(ctx, q.Reader, scan, func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }, t.add)
+		asOf, err := run(ctx, q, r, t.add)
 		if err != nil {
 			return nil, err
 		}
@@ -103,11 +107,45 @@ func registerPaths(api huma.API, q *questions) {
 // follow asks for the events of sessions, with a bit for those that paths may be about.
 func (s *scan) follow(where, start filter.Expr, of span.Span, by string) {
 	starts := "(time >= " + s.arg(of.From) + " AND time < " + s.arg(of.To) + " AND " + start.SQL(s.arg) + ")"
-	s.where = "session_id IS NOT NULL AND " + where.SQL(s.arg)
+	s.condition = "session_id IS NOT NULL AND " + where.SQL(s.arg)
 	label := "type"
 	if by == "path" {
 		label = "coalesce(path, '')"
-		s.where += " AND (type = 'page_view' OR " + starts + ")"
+		s.condition += " AND (type = 'page_view' OR " + starts + ")"
 	}
 	s.columns = "session_id, time, id, " + mask(starts) + ", " + label
+}
+
+// recallTrail does with what is remembered as follow does with the table.
+func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(*acts) (func(*act, int, *deed) bool, error) {
+	from, to := of.From.UnixMicro(), of.To.UnixMicro()
+	return func(a *acts) (func(*act, int, *deed) bool, error) {
+		type label struct {
+			hash
+			starts, followed bool
+		}
+		labels := make([]label, len(a.kinds))
+		for i := range a.kinds {
+			k := &a.kinds[i]
+			hash, name := k.typeHash, k.typ
+			if by == "path" {
+				hash, name = k.pathHash, k.path // of no path too
+			}
+			labels[i] = label{hash, k.taken(start), by != "path" || k.typ == "page_view"}
+			if !labels[i].followed && !labels[i].starts {
+				continue
+			}
+			if err := known.add(hash, name); err != nil {
+				return nil, err
+			}
+		}
+		return func(one *act, n int, d *deed) bool {
+			l := &labels[one.kind]
+			*d = deed{moment: a.moment(one, n), who: one.session, label: l.hash}
+			if l.starts && d.time >= from && d.time < to {
+				d.steps = 1
+			}
+			return d.who != 0 && (l.followed || d.steps != 0)
+		}, nil
+	}
 }

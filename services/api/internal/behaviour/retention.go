@@ -73,10 +73,13 @@ func registerRetention(api huma.API, q *questions) {
 		}
 		defer done()
 		s := span.Span{From: periods[0], To: periods[len(periods)-1]}
-		scan := scan{first: s.From, from: s.From, to: s.To}
-		scan.mark(where, start, returns)
+		r := reading[mark]{from: s.From, to: s.To, first: s.From, where: where, decoder: func() func(*mark, [][]byte) error { return decodeMark }}
+		r.scan.mark(where, start, returns)
+		if filter.And(start, returns).Within(remembered...) {
+			r.recall = recallMarks(start, returns)
+		}
 		c := newCohorts(periods)
-		asOf, err := run(ctx, q.Reader, scan, func() func(*mark, [][]byte) error { return decodeMark }, c.add)
+		asOf, err := run(ctx, q, r, c.add)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +145,22 @@ func (in *retentionInput) periods(now time.Time) ([]time.Time, error) {
 func (s *scan) mark(where, start, returns filter.Expr) {
 	joins, comes := start.SQL(s.arg), returns.SQL(s.arg)
 	s.columns = actor + ", time, " + mask(joins, comes)
-	s.where = where.SQL(s.arg) + " AND (" + joins + " OR " + comes + ")"
+	s.condition = where.SQL(s.arg) + " AND (" + joins + " OR " + comes + ")"
+}
+
+// recallMarks does with what is remembered as mark does with the table.
+func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, int, *mark) bool, error) {
+	return func(a *acts) (func(*act, int, *mark) bool, error) {
+		masks := make([]uint16, len(a.kinds))
+		for i := range a.kinds {
+			masks[i] = a.kinds[i].mask(start, returns)
+		}
+		return func(one *act, n int, m *mark) bool {
+			bits := masks[one.kind]
+			*m = mark{who: one.actor, time: a.moment(one, n).time, joins: bits&1 != 0, returns: bits&2 != 0}
+			return bits != 0
+		}, nil
+	}
 }
 
 // mark is an event that makes a user join or come back.

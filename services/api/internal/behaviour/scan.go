@@ -3,29 +3,21 @@ package behaviour
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
-
-	"weir/services/api/internal/query"
 )
 
-// scan reads narrow rows of the events of a stretch of time, to be put together in Go.
-// In SQL the same takes a sort or a hash table over all of them: a day of 1.7 million
-// events grouped by session takes PostgreSQL twice the processor time that sending
-// three columns of them does, and cannot tell the first page from the last yet.
-//
-// The stretch is read in slices, in the order of time, so that whoever consumes them
-// need only remember users or sessions, not events.
+// scan is a question in SQL for narrow rows of the events of a stretch of time, to be put
+// together in Go. In SQL the same takes a sort or a hash table over all of them: a day of
+// 1.7 million events grouped by session takes PostgreSQL twice the processor time that
+// sending three columns of them does, and cannot tell the first page from the last yet.
 type scan struct {
-	columns  string // what a row holds
-	where    string // which events; of all in the stretch
-	args     []any  // of both
-	from, to time.Time
-	first    time.Time // of the range that was asked for; its events must all be there still
+	columns   string // what a row holds
+	condition string // which events; of all in the stretch
+	args      []any  // of both
 }
 
 // arg adds an argument and returns its placeholder.
@@ -34,11 +26,13 @@ func (s *scan) arg(v any) string {
 	return "$" + strconv.Itoa(len(s.args))
 }
 
-const (
-	// readers is how many connections read slices side by side. PostgreSQL's own
-	// parallel plans hand every row from one process to another; two connections do not.
-	readers = 2
+// sql has two arguments more: from and to.
+func (s *scan) sql() string {
+	from, to := "$"+strconv.Itoa(len(s.args)+1), "$"+strconv.Itoa(len(s.args)+2)
+	return "SELECT " + s.columns + " FROM events WHERE time >= " + from + " AND time < " + to + " AND (" + s.condition + ")"
+}
 
+const (
 	// sliceRows is about how many events a slice has: 60 ms of reading, beside which the
 	// plan and the look at the block range index, 0.7 ms, do not count (BenchmarkRawRows).
 	// In memory it is 10 MB, and there are four of them.
@@ -49,81 +43,15 @@ const (
 	maxSliceRows = 4_000_000
 )
 
-// settings are the readers'. Slices are all the parallelism there is; and a plan for
-// any slice would not know how much of the table this one is.
-const settings = `
-SET LOCAL max_parallel_workers_per_gather = 0;
-SET LOCAL plan_cache_mode = force_custom_plan`
-
-// run reads all slices, and hands their rows to consume slice by slice, in the order of
-// time; within a slice they are in no order. decoder makes a function that fills a T
-// from the columns, in PostgreSQL's binary form; one for each reader. Their memory is
-// used again after the call. The error, if any, is the answer for the client.
-func run[T any](ctx context.Context, r *query.Reader, s scan, decoder func() func(*T, [][]byte) error, consume func([]T) error) (asOf time.Time, err error) {
-	return r.AskTogether(ctx, readers, func(ctx context.Context, txs []pgx.Tx) error {
-		if err := query.Kept(ctx, txs[0], s.first); err != nil {
-			return err
-		}
-		slices, err := s.slices(ctx, txs[0])
-		if err != nil {
-			return err
-		}
-		sql := "SELECT " + s.columns + " FROM events WHERE time >= " + s.arg(nil) + " AND time < " + s.arg(nil) + " AND (" + s.where + ")"
-		read := make([]chan []T, len(slices))
-		for i := range read {
-			read[i] = make(chan []T, 1)
-		}
-		// As many buffers as slices may be read and not consumed: one for each reader,
-		// and one that waits while the consumer has another.
-		free := make(chan []T, len(txs)+2)
-		for range cap(free) {
-			free <- nil
-		}
-		var next atomic.Int64
-		group, ctx := errgroup.WithContext(ctx)
-		for _, tx := range txs {
-			group.Go(func() error {
-				if _, err := tx.Exec(ctx, settings); err != nil {
-					return err
-				}
-				decode := decoder()
-				for {
-					var rows []T
-					select {
-					case rows = <-free:
-					case <-ctx.Done():
-						return ctx.Err()
-					}
-					i := int(next.Add(1)) - 1
-					if i >= len(slices) {
-						return nil
-					}
-					args := append([]any{}, s.args...)
-					args[len(args)-2], args[len(args)-1] = slices[i].from, slices[i].to
-					rows, err := fill(ctx, tx, sql, args, rows[:0], decode)
-					if err != nil {
-						return err
-					}
-					read[i] <- rows
-				}
-			})
-		}
-		group.Go(func() error {
-			for i := range read {
-				select {
-				case rows := <-read[i]:
-					if err := consume(rows); err != nil {
-						return err
-					}
-					free <- rows
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
-			return nil
+// fromTable cuts the stretch into slices.
+func fromTable[T any](r *reading[T], hours []hour) (parts []part[T]) {
+	sql := r.scan.sql()
+	for _, s := range cut(r.from, r.to, hours, sliceRows) {
+		parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error) {
+			return fill(ctx, tx, sql, append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
 		})
-		return group.Wait()
-	})
+	}
+	return parts
 }
 
 func fill[T any](ctx context.Context, tx pgx.Tx, sql string, args []any, into []T, decode func(*T, [][]byte) error) ([]T, error) {
@@ -149,26 +77,26 @@ func fill[T any](ctx context.Context, tx pgx.Tx, sql string, args []any, into []
 type slice struct{ from, to time.Time }
 
 const hoursSQL = `
-SELECT bucket, sum(events)::bigint
+SELECT bucket, sum(events)::bigint, (SELECT coalesce(max(id), 0) FROM rebuilds)
 FROM hours
 WHERE dimension = 0 AND bucket > $1::timestamptz - interval '1 hour' AND bucket < $2
 GROUP BY bucket
 ORDER BY bucket`
 
-// slices cuts the stretch by what the rollups say of its hours. They only set the sizes:
-// what they do not tell of is read all the same.
-func (s *scan) slices(ctx context.Context, tx pgx.Tx) ([]slice, error) {
-	rows, err := tx.Query(ctx, hoursSQL, s.from, s.to)
+// counted is what the rollups say of the hours of a stretch. What they do not tell of is
+// read all the same.
+func counted(ctx context.Context, tx pgx.Tx, from, to time.Time) ([]hour, error) {
+	rows, err := tx.Query(ctx, hoursSQL, from, to)
 	if err != nil {
 		return nil, err
 	}
-	hours, err := pgx.CollectRows(rows, pgx.RowToStructByPos[hour])
-	return cut(s.from, s.to, hours, sliceRows), err
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[hour])
 }
 
+// hour is how many events an hour has, and how often rollups were made anew before.
 type hour struct {
-	Start  time.Time
-	Events int64
+	Start            time.Time
+	Events, Rebuilds int64
 }
 
 // cut covers a stretch once, in order, with slices of about so many events: hours

@@ -79,10 +79,10 @@ func registerSessions(api huma.API, q *questions) {
 		defer done()
 		var known names
 		visits := visits{names: &known, index: map[hash]int32{}}
-		scan := scan{first: s.From, from: s.From.Add(-margin), to: s.To.Add(margin)}
-		scan.columns = "session_id, time, CASE WHEN type = 'page_view' THEN coalesce(path, '') END"
-		scan.where = "session_id IS NOT NULL AND " + where.SQL(scan.arg)
-		asOf, err := run(ctx, q.Reader, scan, func() func(*visit, [][]byte) error {
+		r := reading[visit]{from: s.From.Add(-margin), to: s.To.Add(margin), first: s.From, where: where, recall: recallVisits(&known)}
+		r.scan.columns = "session_id, time, CASE WHEN type = 'page_view' THEN coalesce(path, '') END"
+		r.scan.condition = "session_id IS NOT NULL AND " + where.SQL(r.scan.arg)
+		r.decoder = func() func(*visit, [][]byte) error {
 			name := known.reader()
 			return func(v *visit, raw [][]byte) (err error) {
 				v.session, v.time, v.view = hashOf(raw[0]), micros(raw[1]), raw[2] != nil
@@ -91,7 +91,8 @@ func registerSessions(api huma.API, q *questions) {
 				}
 				return err
 			}
-		}, visits.add)
+		}
+		asOf, err := run(ctx, q, r, visits.add)
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +100,36 @@ func registerSessions(api huma.API, q *questions) {
 		out.Body.Meta = span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}
 		return out, nil
 	})
+}
+
+// recallVisits makes of what is remembered what the table would tell.
+func recallVisits(known *names) func(*acts) (func(*act, int, *visit) bool, error) {
+	return func(a *acts) (func(*act, int, *visit) bool, error) {
+		type page struct {
+			hash
+			view bool
+		}
+		pages := make([]page, len(a.kinds))
+		for i := range a.kinds {
+			k := &a.kinds[i]
+			if k.typ != "page_view" {
+				continue
+			}
+			hash, name := k.of("path")
+			pages[i] = page{hash, true}
+			if hash == 0 {
+				continue
+			}
+			if err := known.add(hash, name); err != nil {
+				return nil, err
+			}
+		}
+		return func(one *act, n int, v *visit) bool {
+			p := &pages[one.kind]
+			*v = visit{session: one.session, time: a.moment(one, n).time, page: p.hash, view: p.view}
+			return v.session != 0
+		}, nil
+	}
 }
 
 // visit is an event of a session.

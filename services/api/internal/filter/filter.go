@@ -65,6 +65,25 @@ func (e Expr) Match(ev *event.Event) bool { return e.root == nil || e.root.match
 // All reports whether every event is wanted because nothing is asked for.
 func (e Expr) All() bool { return e.root == nil }
 
+// Within reports whether these fields of an event are all that the expression asks about.
+func (e Expr) Within(fields ...string) bool { return e.root == nil || within(e.root, fields) }
+
+func within(n node, fields []string) bool {
+	other := func(n node) bool { return !within(n, fields) }
+	switch n := n.(type) {
+	case and:
+		return !slices.ContainsFunc(n, other)
+	case or:
+		return !slices.ContainsFunc(n, other)
+	case not:
+		return within(n.node, fields)
+	case condition:
+		return n.field.kind != property && slices.Contains(fields, n.field.name)
+	default:
+		return false
+	}
+}
+
 // And returns the events that all of the expressions take.
 func And(exprs ...Expr) Expr {
 	var all and

@@ -199,3 +199,23 @@ func FuzzParse(f *testing.F) {
 		require.Len(t, used, n)
 	})
 }
+
+func TestWithinTellsWhichFieldsAreAskedAbout(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		``:                              true,
+		`type is "a"`:                   true,
+		`not path exists`:               true,
+		`country is "DE"`:               false,
+		`value > 5`:                     false,
+		`time > "2026-01-01T00:00:00Z"`: false,
+		`properties.type is "a"`:        false,
+		`properties.path exists`:        false,
+		`type in ("a", "b") and (path contains "/" or not path is "/b")`:        true,
+		`type is "a" and (path is "/" or not (path is "/b" or user_id is "u"))`: false,
+	} {
+		e, err := Parse(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, e.Within("type", "path"), text)
+	}
+}

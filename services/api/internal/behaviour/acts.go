@@ -1,0 +1,140 @@
+package behaviour
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+	"time"
+
+	"weir/services/api/internal/filter"
+	"weir/services/shared/event"
+)
+
+// acts are the events of an hour as the memory keeps them: 24 bytes each.
+type acts struct {
+	hour
+	start int64 // of the hour, microseconds since 1970
+	kinds []kind
+	list  []act // in the order of time, then id
+}
+
+// act is an event: enough to follow users and sessions through types and paths.
+type act struct {
+	after          uint32 // the start of the hour, microseconds: an hour has fewer than 2^32
+	kind           uint32 // which of the hour's kinds
+	actor, session hash   // session is 0 without one
+}
+
+// kind is a type with a path, of which a site has far fewer than events.
+type kind struct {
+	typ, path          string // path is "" without one
+	typeHash, pathHash hash
+}
+
+// remembered are the fields that kinds have. A filter within them is asked once a kind.
+var remembered = []string{"type", "path"}
+
+func (k *kind) taken(by filter.Expr) bool { return by.Match(&event.Event{Type: k.typ, Path: k.path}) }
+
+// mask has a bit for each filter that takes the kind.
+func (k *kind) mask(filters ...filter.Expr) (bits uint16) {
+	for i, f := range filters {
+		if k.taken(f) {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// of is the kind's field, type or path, by its hash and text; 0 when it has none.
+func (k *kind) of(field string) (hash, string) {
+	switch {
+	case field == "type":
+		return k.typeHash, k.typ
+	case field == "path" && k.path != "":
+		return k.pathHash, k.path
+	default:
+		return 0, ""
+	}
+}
+
+// between is the part of the list from one time to another, microseconds since 1970.
+func (a *acts) between(from, to int64) []act {
+	at := func(time int64) int {
+		return sort.Search(len(a.list), func(i int) bool { return a.start+int64(a.list[i].after) >= time })
+	}
+	return a.list[at(from):at(to)]
+}
+
+// moment is when the nth of some acts was. Its place among them stands for its id, which is
+// not remembered.
+func (a *acts) moment(one *act, n int) (m moment) {
+	m.time = a.start + int64(one.after)
+	binary.BigEndian.PutUint64(m.id[:], uint64(n))
+	return m
+}
+
+func (a *acts) bytes() uint32 {
+	n := 200 + 24*cap(a.list)
+	for _, k := range a.kinds {
+		n += 48 + len(k.typ) + len(k.path)
+	}
+	return uint32(n)
+}
+
+// found is an act that is being read.
+type found struct {
+	moment
+	act
+}
+
+const foundColumns = "time, id, " + actor + ", session_id, type, path"
+
+// finder fills rows from foundColumns. It numbers the kinds, which those rows share.
+func finder(kinds *[]kind) func(*found, [][]byte) error {
+	numbers := map[[2]hash]uint32{}
+	return func(f *found, raw [][]byte) error {
+		f.time, f.actor, f.session = micros(raw[0]), hashOf(raw[2]), 0
+		copy(f.id[:], raw[1])
+		if raw[3] != nil {
+			f.session = hashOf(raw[3])
+		}
+		of := [2]hash{hashOf(raw[4]), hashOf(raw[5])}
+		number, ok := numbers[of]
+		if !ok {
+			number = uint32(len(*kinds))
+			numbers[of] = number
+			*kinds = append(*kinds, kind{string(raw[4]), string(raw[5]), of[0], of[1]})
+		}
+		f.kind = number
+		return nil
+	}
+}
+
+// gather makes the acts of hours that follow each other from all that was found in them.
+func gather(hours []hour, rows []found, kinds []kind) []*acts {
+	first := hours[0].Start.UnixMicro()
+	at := func(f *found) int { return int((f.time - first) / time.Hour.Microseconds()) }
+	lengths := make([]int, len(hours))
+	for i := range rows {
+		lengths[at(&rows[i])]++
+	}
+	list := make([]*acts, len(hours))
+	numbers := make([][]uint32, len(hours)) // one more than a kind's number in the hour; 0 before it has one
+	for i, h := range hours {
+		list[i] = &acts{hour: h, start: h.Start.UnixMicro(), list: make([]act, 0, lengths[i])}
+		numbers[i] = make([]uint32, len(kinds))
+	}
+	for f := range inOrder(rows) {
+		a, number := list[at(f)], &numbers[at(f)][f.kind]
+		if *number == 0 {
+			a.kinds = append(a.kinds, kinds[f.kind])
+			*number = uint32(len(a.kinds))
+		}
+		a.list = append(a.list, act{uint32(f.time - a.start), *number - 1, f.actor, f.session})
+	}
+	for _, a := range list {
+		a.kinds = slices.Clip(a.kinds)
+	}
+	return list
+}

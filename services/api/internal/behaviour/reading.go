@@ -1,0 +1,121 @@
+package behaviour
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"weir/services/api/internal/filter"
+	"weir/services/api/internal/query"
+)
+
+// reading is how a question comes to its rows.
+type reading[T any] struct {
+	from, to time.Time   // the stretch
+	first    time.Time   // of the range that was asked for; its events must all be there still
+	where    filter.Expr // which events, besides what the scan and recall leave out
+
+	// The rows are those of scan, filled by what decoder makes from its columns in
+	// PostgreSQL's binary form.
+	scan    scan
+	decoder func() func(*T, [][]byte) error
+
+	// Or they are made of what is remembered: recall makes a function for an hour's acts that
+	// fills the row of an act, which is the nth of those, and reports whether it is to have
+	// one. Nil when the question needs to know more than acts tell.
+	recall func(*acts) (func(a *act, n int, row *T) bool, error)
+}
+
+// part reads the rows of a part of a stretch, into memory that is there already.
+type part[T any] func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error)
+
+// run reads a stretch in parts, and hands their rows to consume part by part, in the order
+// of time: so whoever consumes them need only remember users or sessions, not events.
+// Within a part they are in no order. Their memory is used again after the call. The error,
+// if any, is the answer for the client.
+func run[T any](ctx context.Context, q *questions, r reading[T], consume func([]T) error) (asOf time.Time, err error) {
+	return q.AskTogether(ctx, readers, func(ctx context.Context, txs []pgx.Tx) error {
+		if err := query.Kept(ctx, txs[0], r.first); err != nil {
+			return err
+		}
+		hours, err := counted(ctx, txs[0], r.from, r.to)
+		if err != nil {
+			return err
+		}
+		var parts []part[T]
+		if r.recall != nil && q.memory.holds(r.to.Sub(r.from), hours) {
+			parts = fromMemory(q.memory, &r, hours)
+		} else {
+			parts = fromTable(&r, hours)
+		}
+		return inTurn(ctx, txs, parts, consume)
+	})
+}
+
+// readers is how many connections read slices side by side. PostgreSQL's own
+// parallel plans hand every row from one process to another; two connections do not.
+const readers = 2
+
+// settings are the readers'. Slices are all the parallelism there is; and a plan for
+// any slice would not know how much of the table this one is.
+const settings = `
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL plan_cache_mode = force_custom_plan`
+
+// inTurn reads parts side by side and consumes them one after the other.
+func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume func([]T) error) error {
+	read := make([]chan []T, len(parts))
+	for i := range read {
+		read[i] = make(chan []T, 1)
+	}
+	// As many buffers as parts may be read and not consumed: one for each reader, and one
+	// that waits while the consumer has another.
+	free := make(chan []T, len(txs)+2)
+	for range cap(free) {
+		free <- nil
+	}
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for _, tx := range txs {
+		group.Go(func() error {
+			if _, err := tx.Exec(ctx, settings); err != nil {
+				return err
+			}
+			for {
+				var rows []T
+				select {
+				case rows = <-free:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				i := int(next.Add(1)) - 1
+				if i >= len(parts) {
+					return nil
+				}
+				rows, err := parts[i](ctx, tx, rows[:0])
+				if err != nil {
+					return err
+				}
+				read[i] <- rows
+			}
+		})
+	}
+	group.Go(func() error {
+		for i := range read {
+			select {
+			case rows := <-read[i]:
+				if err := consume(rows); err != nil {
+					return err
+				}
+				free <- rows
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
