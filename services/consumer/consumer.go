@@ -154,8 +154,10 @@ func Run(ctx context.Context, c Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return p.Run(ctx) })
-	group.Go(func() error { return fold.New(pool, c.FoldEvery, log, registry).Run(ctx) })
-	group.Go(func() error { return (&blockrange.Summarizer{Pool: pool, Log: log}).Run(ctx) })
+	folder := fold.New(pool, c.FoldEvery, log, registry)
+	folder.GiveWay = p.GiveWay
+	group.Go(func() error { return folder.Run(ctx) })
+	group.Go(func() error { return (&blockrange.Summarizer{Pool: pool, Log: log, GiveWay: p.GiveWay}).Run(ctx) })
 	group.Go(func() error { return retention.New(c.Retention, pool, log, registry).Run(ctx) })
 	err = group.Wait()
 	log.Info("Stopped.")

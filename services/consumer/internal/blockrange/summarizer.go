@@ -29,6 +29,8 @@ const (
 type Summarizer struct {
 	Pool *pgxpool.Pool
 	Log  *slog.Logger
+	// GiveWay, if any, is called before each round, and returns when it may begin.
+	GiveWay func(context.Context)
 }
 
 // Run does a round at every interval until ctx ends; it returns nil then.
@@ -40,6 +42,9 @@ func (s *Summarizer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(pause):
+		}
+		if s.GiveWay != nil {
+			s.GiveWay(ctx)
 		}
 		start := time.Now()
 		switch _, err := s.Round(ctx); {

@@ -92,6 +92,8 @@ type Folder struct {
 	Pool  *pgxpool.Pool
 	Every time.Duration
 	Log   *slog.Logger
+	// GiveWay, if any, is called before each fold, and returns when it may begin.
+	GiveWay func(context.Context)
 
 	seconds *prometheus.HistogramVec
 	lines   *prometheus.CounterVec
@@ -152,6 +154,9 @@ func (f *Folder) run(ctx context.Context, log, table string, fold func(context.C
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
+		}
+		if f.GiveWay != nil {
+			f.GiveWay(ctx)
 		}
 		start := time.Now()
 		limited, cancel := context.WithTimeout(ctx, timeout)

@@ -69,6 +69,7 @@ type Pipeline struct {
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 
 	paused    atomic.Bool
+	behind    atomic.Bool  // whether the last batch was full, see GiveWay
 	rate      meter.Meter  // of entries done with
 	lastBatch atomic.Int64 // entries
 	lastTook  atomic.Int64 // of the last transaction, nanoseconds

@@ -95,6 +95,7 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 			}
 			b.Add(c)
 			if b.Entries() >= p.size.events() || b.Bytes() >= p.Config.BatchBytes {
+				p.behind.Store(true)
 				return true
 			}
 			if full == nil {
@@ -103,6 +104,7 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 				full = timer.C
 			}
 		case <-full:
+			p.behind.Store(false)
 			return true
 		case <-ctx.Done():
 			return false
