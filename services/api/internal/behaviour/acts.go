@@ -4,24 +4,23 @@ import (
 	"encoding/binary"
 	"slices"
 	"sort"
-	"time"
 
 	"weir/services/api/internal/filter"
 	"weir/services/shared/event"
 )
 
-// acts are the events of an hour as the memory keeps them: 24 bytes each.
+// acts are the events of a piece as the memory keeps them: 24 bytes each.
 type acts struct {
-	hour
-	start int64 // of the hour, microseconds since 1970
+	piece
+	start int64 // of the piece, microseconds since 1970
 	kinds []kind
 	list  []act // in the order of time, then id
 }
 
 // act is an event: enough to follow users and sessions through types and paths.
 type act struct {
-	after          uint32 // the start of the hour, microseconds: an hour has fewer than 2^32
-	kind           uint32 // which of the hour's kinds
+	after          uint32 // the start of the piece, microseconds: an hour has fewer than 2^32
+	kind           uint32 // which of the piece's kinds
 	actor, session hash   // session is 0 without one
 }
 
@@ -111,22 +110,24 @@ func finder(kinds *[]kind) func(*found, [][]byte) error {
 	}
 }
 
-// gather makes the acts of hours that follow each other from all that was found in them.
-func gather(hours []hour, rows []found, kinds []kind) []*acts {
-	first := hours[0].Start.UnixMicro()
-	at := func(f *found) int { return int((f.time - first) / time.Hour.Microseconds()) }
-	lengths := make([]int, len(hours))
+// gather makes the acts of pieces that follow each other from all that was found in them.
+func gather(pieces []piece, rows []found, kinds []kind) []*acts {
+	list := make([]*acts, len(pieces))
+	ends, lengths := make([]int64, len(pieces)), make([]int, len(pieces))
+	numbers := make([][]uint32, len(pieces)) // one more than a kind's number in the piece; 0 before it has one
+	for i := range pieces {
+		ends[i], numbers[i] = pieces[i].end().UnixMicro(), make([]uint32, len(kinds))
+	}
+	at := func(f *found) int { return sort.Search(len(ends), func(i int) bool { return f.time < ends[i] }) }
 	for i := range rows {
 		lengths[at(&rows[i])]++
 	}
-	list := make([]*acts, len(hours))
-	numbers := make([][]uint32, len(hours)) // one more than a kind's number in the hour; 0 before it has one
-	for i, h := range hours {
-		list[i] = &acts{hour: h, start: h.Start.UnixMicro(), list: make([]act, 0, lengths[i])}
-		numbers[i] = make([]uint32, len(kinds))
+	for i, p := range pieces {
+		list[i] = &acts{piece: p, start: p.Start.UnixMicro(), list: make([]act, 0, lengths[i])}
 	}
 	for f := range inOrder(rows) {
-		a, number := list[at(f)], &numbers[at(f)][f.kind]
+		n := at(f)
+		a, number := list[n], &numbers[n][f.kind]
 		if *number == 0 {
 			a.kinds = append(a.kinds, kinds[f.kind])
 			*number = uint32(len(a.kinds))

@@ -12,34 +12,37 @@ import (
 	"weir/services/api/internal/filter"
 )
 
-// memory keeps the events of hours that questions read, so that whoever asks the next
+// memory keeps the events that questions read, by hours or shorter pieces, so that whoever asks the next
 // question about them, with other steps perhaps, need not wait for PostgreSQL to send
 // them all again: of a day of 1.8 million, sessions took 1.9 s when they were read first, and
 // 0.35 s after.
 //
-// Events are only ever added, and each is counted in the transaction that adds it. So an
-// hour of which the rollups tell as many events as when it was read has the same ones,
-// unless rollups were made anew meanwhile; and an hour that has others is read again.
+// Events are only ever added, and each is counted in the transaction that adds it. So a
+// piece of which the rollups tell as many events as when it was read has the same ones,
+// unless rollups were made anew meanwhile; and a piece that has others is read again.
 // Both are told by the snapshot that answers the question: the answer is the same as
 // without a memory.
 type memory struct {
-	hours *otter.Cache[place, *acts]
-	most  int64 // events of one question: as many as take three quarters of the memory
+	acts *otter.Cache[place, *acts]
+	most int64 // events of one question: as many as take three quarters of the memory
 }
 
-// place is where acts are: an hour, in Unix seconds, and which of its events.
+// place is where acts are: a piece, from a Unix time on, and which of its events.
 type place struct {
-	hour   int64
-	filter string
+	from    int64
+	minutes int32
+	filter  string
 }
 
-// mostOfHour is up to how many events an hour is remembered with. More are 24 MB.
-const mostOfHour = 1_000_000
+func (p *piece) place(filter string) place { return place{p.Start.Unix(), p.Minutes, filter} }
+
+// mostOfPiece is up to how many events a piece is remembered with. More are 24 MB.
+const mostOfPiece = 1_000_000
 
 // newMemory keeps size bytes at most; nothing when that is 0.
 func newMemory(size uint64) *memory {
 	return &memory{
-		hours: otter.Must(&otter.Options[place, *acts]{
+		acts: otter.Must(&otter.Options[place, *acts]{
 			MaximumWeight: max(size, 1), Weigher: func(_ place, a *acts) uint32 { return a.bytes() },
 		}),
 		most: int64(size / 4 * 3 / 24),
@@ -50,24 +53,24 @@ func newMemory(size uint64) *memory {
 // whole hours that they begin and end in.
 const shortest = 4 * time.Hour
 
-// holds reports whether a stretch of these hours is worth remembering: events that would
+// holds reports whether a stretch of these pieces is worth remembering: events that would
 // only make each other forgotten are not.
-func (m *memory) holds(long time.Duration, hours []hour) bool {
+func (m *memory) holds(long time.Duration, pieces []piece) bool {
 	events := int64(0)
 	if long < shortest {
 		return false
 	}
-	for _, h := range hours {
-		if events += h.Events; h.Events > mostOfHour {
+	for _, p := range pieces {
+		if events += p.Events; p.Events > mostOfPiece {
 			return false
 		}
 	}
 	return events <= m.most
 }
 
-// fromMemory cuts the stretch at whole hours into parts that are remembered and parts to
+// fromMemory cuts the stretch between pieces into parts that are remembered and parts to
 // be read and remembered, each of about as many events as a slice.
-func fromMemory[T any](m *memory, r *reading[T], hours []hour) (parts []part[T]) {
+func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Time) (parts []part[T]) {
 	which := r.where // of the events that are remembered
 	if which.Within(remembered...) {
 		which = filter.Expr{} // kinds tell
@@ -75,11 +78,11 @@ func fromMemory[T any](m *memory, r *reading[T], hours []hour) (parts []part[T])
 	s := scan{columns: foundColumns}
 	s.condition = which.SQL(s.arg)
 	key := s.condition + fmt.Sprintf(" %q", s.args)
-	told := map[int64]hour{}
-	for _, h := range hours {
-		told[h.Start.Unix()] = h
+	told := map[int64]piece{}
+	for _, p := range pieces {
+		told[p.Start.Unix()] = p
 	}
-	var run []hour
+	var run []piece
 	var known []*acts
 	var events int64
 	end := func() {
@@ -91,22 +94,26 @@ func fromMemory[T any](m *memory, r *reading[T], hours []hour) (parts []part[T])
 		}
 		run, known, events = nil, nil, 0
 	}
-	for at := r.from.Truncate(time.Hour); at.Before(r.to); at = at.Add(time.Hour) {
-		h, ok := told[at.Unix()]
+	for at := r.from.Truncate(time.Hour); at.Before(r.to); {
+		p, ok := told[at.Unix()]
 		if !ok {
-			h.Start = at
+			p.Start, p.Minutes = at, 60
+			if !at.Before(recent) {
+				p.Minutes = recentMinutes
+			}
 		}
-		a, kept := m.hours.GetIfPresent(place{at.Unix(), key})
-		kept = kept && ok && a.Events == h.Events && a.Rebuilds == h.Rebuilds
-		if events += h.Events; events > sliceRows || kept == (run != nil) {
+		a, kept := m.acts.GetIfPresent(p.place(key))
+		kept = kept && ok && a.Events == p.Events && a.Rebuilds == p.Rebuilds
+		if events += p.Events; events > sliceRows || kept == (run != nil) {
 			end()
-			events = h.Events
+			events = p.Events
 		}
 		if kept {
 			known = append(known, a)
 		} else {
-			run = append(run, h)
+			run = append(run, p)
 		}
+		at = p.end()
 	}
 	end()
 	return parts
@@ -141,24 +148,24 @@ func (r *reading[T]) retell(list []*acts) part[T] {
 	}
 }
 
-// read reads hours that follow each other, and remembers those that were told of.
-func (r *reading[T]) read(m *memory, s scan, key string, hours []hour) part[T] {
+// read reads pieces that follow each other, and remembers those that were told of.
+func (r *reading[T]) read(m *memory, s scan, key string, pieces []piece) part[T] {
 	return func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error) {
 		var kinds []kind
 		events := int64(0)
-		for _, h := range hours {
-			events += h.Events
+		for _, p := range pieces {
+			events += p.Events
 		}
-		first, end := hours[0].Start, hours[len(hours)-1].Start.Add(time.Hour)
+		first, end := pieces[0].Start, pieces[len(pieces)-1].end()
 		rows, err := fill(ctx, tx, s.sql(), append(slices.Clone(s.args), first, end), make([]found, 0, events), finder(&kinds))
 		if err != nil {
 			return nil, err
 		}
-		list := gather(hours, rows, kinds)
+		list := gather(pieces, rows, kinds)
 		for _, a := range list {
-			// Of an hour without counts nobody tells whether it changed.
+			// Of a piece without counts nobody tells whether it changed.
 			if a.Events > 0 {
-				m.hours.Set(place{a.Start.Unix(), key}, a)
+				m.acts.Set(a.place(key), a)
 			}
 		}
 		return r.retell(list)(ctx, tx, into)

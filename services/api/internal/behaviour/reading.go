@@ -23,7 +23,7 @@ type reading[T any] struct {
 	scan    scan
 	decoder func() func(*T, [][]byte) error
 
-	// Or they are made of what is remembered: recall makes a function for an hour's acts that
+	// Or they are made of what is remembered: recall makes a function for a piece's acts that
 	// fills the row of an act, which is the nth of those, and reports whether it is to have
 	// one. Nil when the question needs to know more than acts tell.
 	recall func(*acts) (func(a *act, n int, row *T) bool, error)
@@ -41,15 +41,16 @@ func run[T any](ctx context.Context, q *questions, r reading[T], consume func([]
 		if err := query.Kept(ctx, txs[0], r.first); err != nil {
 			return err
 		}
-		hours, err := counted(ctx, txs[0], r.from, r.to)
+		recent := time.Now().Truncate(time.Hour)
+		pieces, err := counted(ctx, txs[0], r.from, r.to, recent)
 		if err != nil {
 			return err
 		}
 		var parts []part[T]
-		if r.recall != nil && q.memory.holds(r.to.Sub(r.from), hours) {
-			parts = fromMemory(q.memory, &r, hours)
+		if r.recall != nil && q.memory.holds(r.to.Sub(r.from), pieces) {
+			parts = fromMemory(q.memory, &r, pieces, recent)
 		} else {
-			parts = fromTable(&r, hours)
+			parts = fromTable(&r, pieces)
 		}
 		return inTurn(ctx, txs, parts, consume)
 	})

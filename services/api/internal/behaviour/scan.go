@@ -3,11 +3,14 @@ package behaviour
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"weir/services/api/internal/span"
 )
 
 // scan is a question in SQL for narrow rows of the events of a stretch of time, to be put
@@ -44,9 +47,9 @@ const (
 )
 
 // fromTable cuts the stretch into slices.
-func fromTable[T any](r *reading[T], hours []hour) (parts []part[T]) {
+func fromTable[T any](r *reading[T], pieces []piece) (parts []part[T]) {
 	sql := r.scan.sql()
-	for _, s := range cut(r.from, r.to, hours, sliceRows) {
+	for _, s := range cut(r.from, r.to, pieces, sliceRows) {
 		parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error) {
 			return fill(ctx, tx, sql, append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
 		})
@@ -76,46 +79,63 @@ func fill[T any](ctx context.Context, tx pgx.Tx, sql string, args []any, into []
 // slice is a part of the stretch.
 type slice struct{ from, to time.Time }
 
-const hoursSQL = `
-SELECT bucket, sum(events)::bigint, (SELECT coalesce(max(id), 0) FROM rebuilds)
-FROM hours
-WHERE dimension = 0 AND bucket > $1::timestamptz - interval '1 hour' AND bucket < $2
-GROUP BY bucket
-ORDER BY bucket`
+// Hours are in pieces of this many minutes while they last: then not all of an hour is
+// read again when something happens in it.
+const recentMinutes = 5
 
-// counted is what the rollups say of the hours of a stretch. What they do not tell of is
-// read all the same.
-func counted(ctx context.Context, tx pgx.Tx, from, to time.Time) ([]hour, error) {
-	rows, err := tx.Query(ctx, hoursSQL, from, to)
+var piecesSQL = fmt.Sprintf(`
+SELECT bucket, 60, sum(events)::bigint, %[1]s
+FROM hours
+WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket < $3
+GROUP BY 1
+UNION ALL
+SELECT time_bucket(interval '%[2]d minutes', bucket), %[2]d, sum(events)::bigint, %[1]s
+FROM minutes
+WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket >= $3
+GROUP BY 1
+ORDER BY 1`, rebuilds, recentMinutes)
+
+// rebuilds is how often rollups were made anew.
+const rebuilds = "(SELECT coalesce(max(id), 0) FROM rebuilds)"
+
+// counted is what the rollups say of a stretch: of its hours up to recent, the start of
+// an hour, and of shorter pieces after. Pieces at its ends are counted whole. What rollups
+// do not tell of is read all the same.
+func counted(ctx context.Context, tx pgx.Tx, from, to, recent time.Time) ([]piece, error) {
+	rows, err := tx.Query(ctx, piecesSQL, from.Truncate(time.Hour), span.Ceil(to, recentMinutes*time.Minute), recent)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[hour])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[piece])
 }
 
-// hour is how many events an hour has, and how often rollups were made anew before.
-type hour struct {
+// piece is how many events so many minutes have, and how often rollups were made anew
+// before.
+type piece struct {
 	Start            time.Time
+	Minutes          int32
 	Events, Rebuilds int64
 }
 
-// cut covers a stretch once, in order, with slices of about so many events: hours
+func (p *piece) end() time.Time { return p.Start.Add(time.Duration(p.Minutes) * time.Minute) }
+
+// cut covers a stretch once, in order, with slices of about so many events: pieces
 // together while they have few, and equal parts of one that has many.
-func cut(from, to time.Time, hours []hour, most int64) (list []slice) {
+func cut(from, to time.Time, pieces []piece, most int64) (list []slice) {
 	at, held := from, int64(0) // the slice that is being made
 	end := func(t time.Time) {
 		if t.After(at) && t.Before(to) {
 			list, at, held = append(list, slice{at, t}), t, 0
 		}
 	}
-	for _, h := range hours {
-		if held+h.Events > most {
-			end(h.Start)
+	for _, p := range pieces {
+		if held+p.Events > most {
+			end(p.Start)
 		}
-		held += h.Events
-		if parts := (h.Events + most - 1) / most; parts > 1 {
+		held += p.Events
+		if parts := (p.Events + most - 1) / most; parts > 1 {
 			for i := range parts {
-				end(h.Start.Add(time.Hour * time.Duration(i+1) / time.Duration(parts)))
+				end(p.Start.Add(p.end().Sub(p.Start) * time.Duration(i+1) / time.Duration(parts)))
 			}
 		}
 	}

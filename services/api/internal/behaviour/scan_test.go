@@ -14,10 +14,10 @@ func TestSlicesCoverTheStretchOnceAndInOrder(t *testing.T) {
 	for range 500 {
 		from := day.Add(time.Duration(rand.N(7200)) * time.Second)
 		to := from.Add(time.Duration(1+rand.N(200_000)) * time.Second)
-		var hours []hour
+		var hours []piece
 		for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
 			if rand.N(4) > 0 {
-				hours = append(hours, hour{at, rand.N[int64](1000) << rand.N(4), 0})
+				hours = append(hours, piece{at, 60, rand.N[int64](1000) << rand.N(4), 0})
 			}
 		}
 		at := from
@@ -31,5 +31,5 @@ func TestSlicesCoverTheStretchOnceAndInOrder(t *testing.T) {
 	require.Equal(t, []slice{{day, day.Add(2 * time.Hour)}}, cut(day, day.Add(2*time.Hour), nil, 500))
 	half := day.Add(30 * time.Minute)
 	require.Equal(t, []slice{{day, half}, {half, day.Add(time.Hour)}, {day.Add(time.Hour), day.Add(2 * time.Hour)}},
-		cut(day, day.Add(2*time.Hour), []hour{{day, 1000, 0}, {day.Add(time.Hour), 300, 0}}, 500))
+		cut(day, day.Add(2*time.Hour), []piece{{day, 60, 1000, 0}, {day.Add(time.Hour), 60, 300, 0}}, 500))
 }

@@ -152,8 +152,18 @@ type stay struct {
 // visits puts sessions together from their events, in any order.
 type visits struct {
 	names *names
-	index map[hash]int32
-	stays []stay
+	index map[hash]int32 // without pointers, which would all be looked at in each collection
+	stays [][]stay       // by blocks: one long list would be copied again and again as it grows
+}
+
+const stayBlock = 4096
+
+// stay is the nth session, which may be the one to come.
+func (v *visits) stay(n int) *stay {
+	if n/stayBlock == len(v.stays) {
+		v.stays = append(v.stays, make([]stay, stayBlock))
+	}
+	return &v.stays[n/stayBlock][n%stayBlock]
 }
 
 func (v *visits) add(rows []visit) error {
@@ -161,14 +171,14 @@ func (v *visits) add(rows []visit) error {
 		r := &rows[i]
 		n, ok := v.index[r.session]
 		if !ok {
-			if len(v.stays) == maxSubjects {
+			if len(v.index) == maxSubjects {
 				return tooMuch("sessions")
 			}
-			n = int32(len(v.stays))
+			n = int32(len(v.index))
 			v.index[r.session] = n
-			v.stays = append(v.stays, stay{first: r.time, last: r.time})
+			*v.stay(int(n)) = stay{first: r.time, last: r.time}
 		}
-		s := &v.stays[n]
+		s := v.stay(int(n))
 		s.events++
 		s.first, s.last = min(s.first, r.time), max(s.last, r.time)
 		if !r.view {
@@ -190,8 +200,8 @@ func (v *visits) summarise(from, to int64, limit int) (a Sessions) {
 	var lengths []int64
 	var sum float64
 	entries, exits := map[hash]int64{}, map[hash]int64{}
-	for i := range v.stays {
-		s := &v.stays[i]
+	for n := range len(v.index) {
+		s := v.stay(n)
 		if s.first < from || s.first >= to {
 			continue
 		}
