@@ -105,7 +105,7 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 	forgetful := *w
 	forgetful.start("API_EVENT_MEMORY_MIB", "0")
 
-	// The hour that lasts is in it, which is remembered in shorter pieces.
+	// The hour that lasts is in it, which is remembered by minutes.
 	from := time.Now().UTC().Truncate(time.Hour).Add(-29*time.Hour - 2*time.Minute)
 	to := from.Add(30*time.Hour + 4*time.Minute)
 	questions := []struct {
