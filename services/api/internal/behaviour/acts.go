@@ -114,9 +114,8 @@ func finder(kinds *[]kind) func(*found, [][]byte) error {
 func gather(pieces []piece, rows []found, kinds []kind) []*acts {
 	list := make([]*acts, len(pieces))
 	ends, lengths := make([]int64, len(pieces)), make([]int, len(pieces))
-	numbers := make([][]uint32, len(pieces)) // one more than a kind's number in the piece; 0 before it has one
 	for i := range pieces {
-		ends[i], numbers[i] = pieces[i].end().UnixMicro(), make([]uint32, len(kinds))
+		ends[i] = pieces[i].end().UnixMicro()
 	}
 	at := func(f *found) int { return sort.Search(len(ends), func(i int) bool { return f.time < ends[i] }) }
 	for i := range rows {
@@ -125,14 +124,19 @@ func gather(pieces []piece, rows []found, kinds []kind) []*acts {
 	for i, p := range pieces {
 		list[i] = &acts{piece: p, start: p.Start.UnixMicro(), list: make([]act, 0, lengths[i])}
 	}
+	// Pieces come one after the other, so of each kind only its number in the last is kept.
+	type numbered struct {
+		in     *acts
+		number uint32
+	}
+	last := make([]numbered, len(kinds))
 	for f := range inOrder(rows) {
-		n := at(f)
-		a, number := list[n], &numbers[n][f.kind]
-		if *number == 0 {
+		a, k := list[at(f)], &last[f.kind]
+		if k.in != a {
+			*k = numbered{a, uint32(len(a.kinds))}
 			a.kinds = append(a.kinds, kinds[f.kind])
-			*number = uint32(len(a.kinds))
 		}
-		a.list = append(a.list, act{uint32(f.time - a.start), *number - 1, f.actor, f.session})
+		a.list = append(a.list, act{uint32(f.time - a.start), k.number, f.actor, f.session})
 	}
 	for _, a := range list {
 		a.kinds = slices.Clip(a.kinds)
