@@ -98,7 +98,7 @@ func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Tim
 		p, ok := told[at.Unix()]
 		if !ok {
 			p.Start, p.Minutes = at, 60
-			if !at.Before(recent) {
+			if at.Truncate(time.Hour).Equal(recent) {
 				p.Minutes = 1
 			}
 		}

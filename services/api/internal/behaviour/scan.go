@@ -78,26 +78,26 @@ func fill[T any](ctx context.Context, tx pgx.Tx, sql string, args []any, into []
 // slice is a part of the stretch.
 type slice struct{ from, to time.Time }
 
-// An hour that lasts is in pieces of a minute: then not all of it is read again when
+// The hour that lasts is in pieces of a minute: then not all of it is read again when
 // something happens in it.
 const piecesSQL = `
 SELECT bucket, 60, sum(events)::bigint, ` + rebuilds + `
 FROM hours
-WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket < $3
+WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND (bucket < $3::timestamptz OR bucket >= $3::timestamptz + interval '1 hour')
 GROUP BY 1
 UNION ALL
 SELECT bucket, 1, sum(events)::bigint, ` + rebuilds + `
 FROM minutes
-WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket >= $3
+WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket >= $3::timestamptz AND bucket < $3::timestamptz + interval '1 hour'
 GROUP BY 1
 ORDER BY 1`
 
 // rebuilds is how often rollups were made anew.
 const rebuilds = "(SELECT coalesce(max(id), 0) FROM rebuilds)"
 
-// counted is what the rollups say of a stretch: of its hours up to recent, the start of
-// an hour, and of the minutes after. Those at its ends are counted whole. What rollups do
-// not tell of is read all the same.
+// counted is what the rollups say of a stretch: of its hours, and of the minutes of the hour
+// that begins at recent. Those at its ends are counted whole. What rollups do not tell of is
+// read all the same.
 func counted(ctx context.Context, tx pgx.Tx, from, to, recent time.Time) ([]piece, error) {
 	rows, err := tx.Query(ctx, piecesSQL, from.Truncate(time.Hour), span.Ceil(to, time.Minute), recent)
 	if err != nil {
