@@ -150,13 +150,15 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 		require.Equal(t, ask(&forgetful), ask(w), "remembered, round %d", round)
 	}
 
-	// What is remembered needs no rows, and a rebuild has it forgotten.
+	// What is remembered needs no rows, and a rebuild has it forgotten. So has an hour that
+	// is over by now, whose minutes are not what is asked for any more.
+	hour := time.Now().Truncate(time.Hour)
 	before := ask(w)
 	_, err := w.pool.Exec(t.Context(), `DELETE FROM events WHERE country IS NULL`)
 	require.NoError(t, err)
 	after := ask(w)
 	for i, q := range questions {
-		if !q.table {
+		if !q.table && time.Now().Truncate(time.Hour).Equal(hour) {
 			require.Equal(t, before[i], after[i], "%s, %s", q.path, q.params.Encode())
 		}
 	}
