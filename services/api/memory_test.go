@@ -102,8 +102,7 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	w.start("API_EVENT_MEMORY_MIB", "8")
-	forgetful := *w
-	forgetful.start("API_EVENT_MEMORY_MIB", "0")
+	forgetful := w.another("API_EVENT_MEMORY_MIB", "0")
 
 	// The hour that lasts is in it, which is remembered by minutes.
 	from := time.Now().UTC().Truncate(time.Hour).Add(-29*time.Hour - 2*time.Minute)
@@ -140,14 +139,14 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 	}
 	for round := range 4 {
 		w.store(visits(from, to)...)
-		require.Equal(t, ask(&forgetful), ask(w), "read, round %d", round)
+		require.Equal(t, ask(forgetful), ask(w), "read, round %d", round)
 		if round%3 > 0 {
 			w.fold()
 		}
 		late := pageView(from.Add(rand.N(to.Sub(from))))
 		late.SessionID = fmt.Sprintf("s%d", rand.N(200))
 		w.store(late)
-		require.Equal(t, ask(&forgetful), ask(w), "remembered, round %d", round)
+		require.Equal(t, ask(forgetful), ask(w), "remembered, round %d", round)
 	}
 
 	// What is remembered needs no rows, and a rebuild has it forgotten. So has an hour that
@@ -165,5 +164,5 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 	_, err = w.pool.Exec(t.Context(), `INSERT INTO rebuilds (day, corrected) VALUES ('2026-03-02', 1)`)
 	require.NoError(t, err)
 	require.NotEqual(t, before, ask(w))
-	require.Equal(t, ask(&forgetful), ask(w), "rebuilt")
+	require.Equal(t, ask(forgetful), ask(w), "rebuilt")
 }

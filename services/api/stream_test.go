@@ -214,8 +214,8 @@ func TestEveryInstanceShowsAll(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	w.start().current()
-	other := *w
-	other.start().current()
+	other := w.another()
+	other.current()
 	a, b := w.dial("", nil), other.listen("", "")
 	a.next()
 	b.next()

@@ -16,8 +16,7 @@ func TestTicketOpensOneConnectionOnAnyInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	w.start("API_READ_KEYS", "sesame")
-	other := *w
-	other.start("API_READ_KEYS", "sesame")
+	other := w.another("API_READ_KEYS", "sesame")
 	issue := func(authorization string) (int, string) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+w.address+"/v1/live/tickets", nil)
 		require.NoError(t, err)

@@ -104,6 +104,13 @@ func (w *world) start(settings ...string) *world {
 	return w
 }
 
+// another is a further api beside this one, on the same servers.
+func (w *world) another(settings ...string) *world {
+	w.t.Helper()
+	other := *w
+	return other.start(settings...)
+}
+
 // get asks the api; the answer's numbers stay text (json.Number).
 func (w *world) get(path string, params url.Values, into any) *http.Response {
 	w.t.Helper()

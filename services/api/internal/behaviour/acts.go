@@ -60,15 +60,18 @@ func (k *kind) of(field string) (hash, string) {
 // between is the part of the list from one time to another, microseconds since 1970.
 func (a *acts) between(from, to int64) []act {
 	at := func(time int64) int {
-		return sort.Search(len(a.list), func(i int) bool { return a.start+int64(a.list[i].after) >= time })
+		return sort.Search(len(a.list), func(i int) bool { return a.time(&a.list[i]) >= time })
 	}
 	return a.list[at(from):at(to)]
 }
 
+// time of an act, microseconds since 1970.
+func (a *acts) time(one *act) int64 { return a.start + int64(one.after) }
+
 // moment is when the nth of some acts was. Its place among them stands for its id, which is
 // not remembered.
 func (a *acts) moment(one *act, n int) (m moment) {
-	m.time = a.start + int64(one.after)
+	m.time = a.time(one)
 	binary.BigEndian.PutUint64(m.id[:], uint64(n))
 	return m
 }

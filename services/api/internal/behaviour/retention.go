@@ -155,9 +155,9 @@ func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, int, *mark)
 		for i := range a.kinds {
 			masks[i] = a.kinds[i].mask(start, returns)
 		}
-		return func(one *act, n int, m *mark) bool {
+		return func(one *act, _ int, m *mark) bool {
 			bits := masks[one.kind]
-			*m = mark{who: one.actor, time: a.moment(one, n).time, joins: bits&1 != 0, returns: bits&2 != 0}
+			*m = mark{who: one.actor, time: a.time(one), joins: bits&1 != 0, returns: bits&2 != 0}
 			return bits != 0
 		}, nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"weir/services/api/internal/query"
 	"weir/services/api/internal/span"
 )
 
@@ -81,19 +82,16 @@ type slice struct{ from, to time.Time }
 // The hour that lasts is in pieces of a minute: then not all of it is read again when
 // something happens in it.
 const piecesSQL = `
-SELECT bucket, 60, sum(events)::bigint, ` + rebuilds + `
+SELECT bucket, 60, sum(events)::bigint, ` + query.Rebuilds + `
 FROM hours
 WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND (bucket < $3::timestamptz OR bucket >= $3::timestamptz + interval '1 hour')
 GROUP BY 1
 UNION ALL
-SELECT bucket, 1, sum(events)::bigint, ` + rebuilds + `
+SELECT bucket, 1, sum(events)::bigint, ` + query.Rebuilds + `
 FROM minutes
 WHERE dimension = 0 AND bucket >= $1 AND bucket < $2 AND bucket >= $3::timestamptz AND bucket < $3::timestamptz + interval '1 hour'
 GROUP BY 1
 ORDER BY 1`
-
-// rebuilds is how often rollups were made anew.
-const rebuilds = "(SELECT coalesce(max(id), 0) FROM rebuilds)"
 
 // counted is what the rollups say of a stretch: of its hours, and of the minutes of the hour
 // that begins at recent. Those at its ends are counted whole. What rollups do not tell of is

@@ -124,9 +124,9 @@ func recallVisits(known *names) func(*acts) (func(*act, int, *visit) bool, error
 				return nil, err
 			}
 		}
-		return func(one *act, n int, v *visit) bool {
+		return func(one *act, _ int, v *visit) bool {
 			p := &pages[one.kind]
-			*v = visit{session: one.session, time: a.moment(one, n).time, page: p.hash, view: p.view}
+			*v = visit{session: one.session, time: a.time(one), page: p.hash, view: p.view}
 			return v.session != 0
 		}, nil
 	}

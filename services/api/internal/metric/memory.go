@@ -104,7 +104,7 @@ type version struct{ folds, rebuilds int64 }
 func versions(ctx context.Context, tx pgx.Tx, parts []part) (func(part, time.Time) version, error) {
 	var s statement
 	dimension := s.arg(int16(rollup.Folds))
-	selects := []string{"SELECT 0, 0::bigint, " + rebuilds}
+	selects := []string{"SELECT 0, 0::bigint, " + query.Rebuilds}
 	for _, p := range parts {
 		selects = append(selects, fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, events FROM %s WHERE dimension = %s AND bucket >= %s AND bucket < %s",
 			p.size/time.Minute, p.folded, dimension, s.arg(p.From), s.arg(p.To)))
@@ -126,6 +126,3 @@ func versions(ctx context.Context, tx pgx.Tx, parts []part) (func(part, time.Tim
 	})
 	return func(p part, bucket time.Time) version { return version{folds[p.place(rollup.Folds, bucket)], made} }, err
 }
-
-// rebuilds is how often rollups were made anew.
-const rebuilds = "(SELECT coalesce(max(id), 0) FROM rebuilds)"

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"weir/services/api/internal/query"
 	"weir/services/shared/rollup"
 	"weir/services/shared/unique"
 )
@@ -77,7 +78,7 @@ func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*uni
 func (r rollups) sets(ctx context.Context, d rollup.Dimension, parts []part) (list []map[int32]map[int64]uint32, made int64, err error) {
 	var s statement
 	where := " WHERE dimension = " + s.arg(int16(d)) + r.keys(&s, d, nil)
-	selects := []string{"SELECT -1, " + rebuilds + ", 0, '0'::xid"}
+	selects := []string{"SELECT -1, " + query.Rebuilds + ", 0, '0'::xid"}
 	for i, p := range parts {
 		selects = append(selects, fmt.Sprintf("SELECT %d, extract(epoch FROM bucket)::bigint, key_id, xmin FROM %s%s AND bucket >= %s AND bucket < %s",
 			i, p.foldedUsers, where, s.arg(p.From), s.arg(p.To)))

@@ -10,7 +10,8 @@ import (
 const patience = 10 * time.Second
 
 // GiveWay returns when the writers have caught up: when the last batch was not full, and
-// so nothing more was waiting. It returns after patience in any case, and when ctx ends.
+// so nothing more was waiting. It returns after patience in any case, as when a full batch
+// was the last that came, and when ctx ends.
 //
 // It is for upkeep, which costs the same PostgreSQL that the writers wait for: what is not
 // folded yet is in the log, and counted all the same; and folding much at once takes less
