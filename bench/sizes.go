@@ -48,11 +48,6 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 	if err := each(pause); err != nil {
 		return err
 	}
-	before := r.Sample(ctx).Length
-	used, err := r.StreamMemory(ctx)
-	if err != nil {
-		return err
-	}
 	const rate, lasting = 5000, 3 * time.Second
 	if err := r.Begin(ctx, rig.Load{Rate: rate, Even: true}); err != nil {
 		return err
@@ -63,12 +58,12 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 	if _, err := r.End(ctx); err != nil {
 		return err
 	}
-	after, err := r.StreamMemory(ctx)
+	entries, bytes, err := r.StreamSize(ctx)
 	if err != nil {
 		return err
 	}
-	if n := r.Sample(ctx).Length - before; n > 0 && after > used {
-		x.Add("redis_bytes_per_event", report.Bytes, report.Less, float64(after-used)/float64(n))
+	if entries > 0 {
+		x.Add("redis_bytes_per_event", report.Bytes, report.Less, float64(bytes)/float64(entries))
 	}
 	return each(resume)
 }

@@ -145,17 +145,22 @@ func (r *Rig) Backlog(ctx context.Context) (sum backlog.Backlog, err error) {
 	return sum, nil
 }
 
-// StreamMemory returns the bytes that the entries of all streams take in Redis. What Redis
-// uses in all is no measure of them: it has buffers, and others may use it too.
-func (r *Rig) StreamMemory(ctx context.Context) (sum int64, err error) {
+// StreamSize returns the entries of all streams and the bytes that they take in Redis, each
+// stream's of one instant, as consumers remove what they have written. What Redis uses in
+// all is no measure of them: it has buffers, and others may use it too.
+func (r *Rig) StreamSize(ctx context.Context) (entries, bytes int64, err error) {
 	for _, stream := range r.streams() {
-		n, err := r.Redis.MemoryUsage(ctx, stream, 0).Result() // 0: looks at every entry
+		var n, memory *redis.IntCmd
+		_, err := r.Redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			n, memory = p.XLen(ctx, stream), p.MemoryUsage(ctx, stream, 0) // 0: looks at every entry
+			return nil
+		})
 		if err != nil && !errors.Is(err, redis.Nil) {
-			return 0, err
+			return 0, 0, err
 		}
-		sum += n
+		entries, bytes = entries+n.Val(), bytes+memory.Val()
 	}
-	return sum, nil
+	return entries, bytes, nil
 }
 
 func (r *Rig) streams() []string {
