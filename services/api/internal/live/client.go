@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -16,14 +17,11 @@ import (
 // A client that reads nothing for as long, with its buffers full, is gone.
 const writeTimeout = 5 * time.Second
 
-// client is one connection, over WebSocket or SSE. The hub puts bursts in, and may end
-// it; the client's own goroutines do the rest.
+// client is one connection, over WebSocket or SSE. The hub puts bursts in, and ends it;
+// the client's own goroutines do the rest.
 type client struct {
-	bursts  chan burst
-	answers chan *packet // to what the client said, from its own reader
-	flooded chan struct{}
-
-	over   chan struct{} // closed by end
+	bursts chan burst  // closed by end
+	over   atomic.Bool // set by end: what waits in bursts is not sent
 	code   websocket.StatusCode
 	reason string
 
@@ -45,62 +43,47 @@ type transport interface {
 	free()
 }
 
-func newClient(buffer int) *client {
-	return &client{bursts: make(chan burst, buffer), answers: make(chan *packet), flooded: make(chan struct{}), over: make(chan struct{})}
-}
+func newClient(buffer int) *client { return &client{bursts: make(chan burst, buffer)} }
 
-// end makes the client close its connection, after the message that it is writing.
-// The hub calls it, once at most.
+// end makes the client close its connection, after the message that it is writing, with
+// a reason if there is a code. The hub calls it, once.
 func (c *client) end(code websocket.StatusCode, reason string) {
 	c.code, c.reason = code, reason
-	close(c.over)
+	c.over.Store(true)
+	close(c.bursts)
 }
 
 // serve writes what the hub puts in, until either side ends. It reports whether the
 // client was cut off because it did not read, before the hub knew.
-func (c *client) serve(ctx context.Context, t transport) (slow bool) {
+func (c *client) serve(ctx context.Context, t transport, h *Hub) (slow bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		defer cancel()
+		defer h.part(c, 0, "") // which wakes the writer
 		t.read(ctx)
 	})
-	err := c.write(ctx, t)
+	err := c.write(t)
+	slow = !c.over.Load() && errors.Is(err, os.ErrDeadlineExceeded)
 	cancel()
 	reading.Wait()
-	select {
-	case <-c.over:
-		return false
-	default:
-		return errors.Is(err, os.ErrDeadlineExceeded)
-	}
+	return slow
 }
 
-func (c *client) write(ctx context.Context, t transport) error {
-	for {
-		select {
-		case <-c.over: // before any message that waits: it is too late for those
-			t.close(c.code, c.reason)
-			return nil
-		default:
-		}
-		select {
-		case <-c.over:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.flooded:
-			t.close(websocket.StatusPolicyViolation, tooMuch)
-			return nil
-		case p := <-c.answers:
+// write waits for one channel only. To select from five took an eighth of the api's CPU at
+// 43,000 messages a second; this takes half of that.
+func (c *client) write(t transport) error {
+	for b := range c.bursts {
+		for _, p := range b {
+			if c.over.Load() {
+				break
+			}
 			if err := t.write(p); err != nil {
 				return err
 			}
-		case b := <-c.bursts:
-			for _, p := range b {
-				if err := t.write(p); err != nil {
-					return err
-				}
-			}
 		}
 	}
+	if c.code != 0 {
+		t.close(c.code, c.reason)
+	}
+	return nil
 }

@@ -62,8 +62,8 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, good access.Good, op
 		t.close(websocket.StatusGoingAway, goingAway)
 		return
 	}
-	defer h.remove(c)
-	if c.serve(ctx, t) {
+	defer h.serving.Done()
+	if c.serve(ctx, t, h) {
 		h.metrics.slow.Inc()
 	}
 }

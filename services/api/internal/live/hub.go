@@ -13,7 +13,8 @@ import (
 )
 
 // Hub keeps the live numbers and tells all clients of every change. One goroutine,
-// Run's, owns all below the line; everybody else talks to it over channels.
+// Run's, owns all below the line; everybody else talks to it over channels: signals of
+// the feed, pictures of the database, calls of clients (call.go).
 type Hub struct {
 	cfg     Config
 	log     *slog.Logger
@@ -23,10 +24,8 @@ type Hub struct {
 
 	signals  chan signal
 	pictures chan picture
-	joins    chan join
-	changes  chan change
-	leaves   chan *client
-	done     chan struct{}  // closed when Run takes no more clients
+	calls    chan func(context.Context)
+	done     chan struct{}  // closed when Run takes no more calls
 	open     atomic.Int64   // connections, counted before they join
 	serving  sync.WaitGroup // clients that have joined and not yet ended
 
@@ -78,7 +77,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	close(h.done)
 	stop()
 	for c := range h.clients {
-		c.end(websocket.StatusGoingAway, goingAway)
+		h.end(c, websocket.StatusGoingAway, goingAway)
 	}
 	h.serving.Wait()
 	h.background.Wait()
@@ -116,12 +115,8 @@ func (h *Hub) loop(ctx context.Context) {
 			h.broadcast(h.heartbeat(), everybody)
 		case <-look.C:
 			h.expel()
-		case j := <-h.joins:
-			h.admit(ctx, j)
-		case c := <-h.changes:
-			h.resubscribe(ctx, c)
-		case c := <-h.leaves:
-			h.drop(c)
+		case call := <-h.calls:
+			call(ctx)
 		}
 	}
 }
@@ -240,8 +235,7 @@ func (h *Hub) send(c *client, b burst) {
 	case c.bursts <- b:
 	default:
 		h.metrics.slow.Inc()
-		c.end(websocket.StatusTryAgainLater, "too slow: reconnect with the last epoch and seq")
-		h.drop(c)
+		h.end(c, websocket.StatusTryAgainLater, "too slow: reconnect with the last epoch and seq")
 	}
 }
 
@@ -249,14 +243,18 @@ func (h *Hub) send(c *client, b burst) {
 func (h *Hub) expel() {
 	for c := range h.clients {
 		if !c.good() {
-			c.end(statusForbidden, "the key was withdrawn")
-			h.drop(c)
+			h.end(c, statusForbidden, "the key was withdrawn")
 		}
 	}
 }
 
-// drop forgets a client, which may be forgotten already.
-func (h *Hub) drop(c *client) {
+// end lets go of a client, which may be gone already. Without a code, its connection has
+// ended by itself.
+func (h *Hub) end(c *client, code websocket.StatusCode, reason string) {
+	if _, here := h.clients[c]; !here {
+		return
+	}
+	c.end(code, reason)
 	h.samplers.leave(c)
 	delete(h.clients, c)
 	h.metrics.clients.Set(float64(len(h.clients)))

@@ -10,6 +10,7 @@
 package live
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -37,7 +38,7 @@ func New(cfg Config, stream string, conn redis.UniversalClient, reader *query.Re
 		feed:    feed{conn, rollup.Channel(stream), log},
 		painter: painter{reader},
 		signals: make(chan signal, 64), pictures: make(chan picture),
-		joins: make(chan join), changes: make(chan change), leaves: make(chan *client), done: make(chan struct{}),
+		calls: make(chan func(context.Context)), done: make(chan struct{}),
 		clients: map[*client]struct{}{}, samplers: samplers{}, ring: ring{messages: maxRing, bytes: maxRingBytes},
 	}
 }

@@ -67,8 +67,8 @@ func (s *socket) close(code websocket.StatusCode, reason string) { _ = s.conn.Cl
 
 func (s *socket) free() { _ = s.conn.CloseNow() }
 
-// read closes the connection of a client that talks nonsense or too much. Frames above
-// maxFrame close it with 1009 by themselves.
+// read lets go of a client that talks nonsense or too much. Frames above maxFrame close
+// the connection with 1009 by themselves.
 func (s *socket) read(ctx context.Context) {
 	s.conn.SetReadLimit(maxFrame)
 	for {
@@ -77,18 +77,18 @@ func (s *socket) read(ctx context.Context) {
 			return
 		}
 		if s.flooded() {
-			s.close(websocket.StatusPolicyViolation, tooMuch)
+			s.hub.part(s.client, websocket.StatusPolicyViolation, tooMuch)
 			return
 		}
 		wants, err := parseRequest(data)
 		switch {
 		case kind != websocket.MessageText || errors.Is(err, errNonsense):
-			s.close(websocket.StatusPolicyViolation, errNonsense.Error())
+			s.hub.part(s.client, websocket.StatusPolicyViolation, errNonsense.Error())
 			return
 		case err != nil:
-			s.answer(ctx, Message{Type: "error", AsOf: time.Now().UTC(), Detail: err.Error()})
+			s.hub.answer(s.client, Message{Type: "error", AsOf: time.Now().UTC(), Detail: err.Error()})
 		case wants == nil:
-			s.answer(ctx, Message{Type: "pong", AsOf: time.Now().UTC()})
+			s.hub.answer(s.client, Message{Type: "pong", AsOf: time.Now().UTC()})
 		default:
 			s.hub.change(s.client, *wants)
 		}
@@ -112,18 +112,7 @@ func (s *socket) control(ctx context.Context) bool {
 	if !s.flooded() {
 		return true
 	}
-	select {
-	case s.client.flooded <- struct{}{}:
-		<-ctx.Done()
-	case <-ctx.Done():
-	}
+	s.hub.part(s.client, websocket.StatusPolicyViolation, tooMuch)
+	<-ctx.Done()
 	return false
-}
-
-// answer waits for the writer: whoever does not read answers is not listened to.
-func (s *socket) answer(ctx context.Context, m Message) {
-	select {
-	case s.client.answers <- m.pack():
-	case <-ctx.Done():
-	}
 }

@@ -1,0 +1,100 @@
+package live
+
+import (
+	"context"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// call has the hub's goroutine do something. It reports false after the end.
+func (h *Hub) call(do func(context.Context)) bool {
+	select {
+	case h.calls <- do:
+		return true
+	case <-h.done:
+		return false
+	}
+}
+
+// add makes c take part, from where it left off, if it did; what it has to be told first
+// is in its buffer then. It reports false after the end.
+func (h *Hub) add(c *client, resume *place) bool {
+	return h.call(func(ctx context.Context) {
+		h.serving.Add(1)
+		h.clients[c] = struct{}{}
+		h.metrics.clients.Set(float64(len(h.clients)))
+		b := h.welcome(c, resume)
+		h.send(c, append(b, h.subscribe(ctx, c)...))
+	})
+}
+
+// change replaces what c wants.
+func (h *Hub) change(c *client, wants Subscription) {
+	h.call(func(ctx context.Context) {
+		if _, here := h.clients[c]; !here {
+			return // it was let go meanwhile
+		}
+		had := c.wants.Metrics
+		c.wants = wants
+		b := burst{Message{Type: "subscribed", Epoch: h.epoch, Seq: h.seq, AsOf: time.Now().UTC(), Subscription: &wants}.pack()}
+		if wants.Metrics && !had {
+			b = append(b, h.welcome(c, nil)...)
+		}
+		h.send(c, append(b, h.subscribe(ctx, c)...))
+	})
+}
+
+// answer tells c what it asked for. A client that does not read answers is too slow as any.
+func (h *Hub) answer(c *client, m Message) {
+	h.call(func(context.Context) {
+		if _, here := h.clients[c]; here {
+			h.send(c, burst{m.pack()})
+		}
+	})
+}
+
+// part ends c, with a reason if there is a code.
+func (h *Hub) part(c *client, code websocket.StatusCode, reason string) {
+	h.call(func(context.Context) { h.end(c, code, reason) })
+}
+
+// welcome is where a client's numbers begin.
+func (h *Hub) welcome(c *client, resume *place) burst {
+	switch {
+	case h.live:
+	case h.epoch == "":
+		return nil // just started: the snapshot, which is on its way, is the first message
+	default:
+		return burst{h.stale()} // the snapshot follows when Redis is back
+	}
+	if !c.wants.Metrics {
+		return burst{h.heartbeat()}
+	}
+	if resume != nil && resume.epoch == h.epoch {
+		if missed, ok := h.ring.since(resume.seq); ok {
+			return append(missed, h.heartbeat())
+		}
+	}
+	return burst{h.snapshotMessage()}
+}
+
+// subscribe makes a client get what else it wants, and returns how that begins.
+func (h *Hub) subscribe(ctx context.Context, c *client) (b burst) {
+	if !h.samplers.join(c) {
+		b = append(b, Message{Type: "error", AsOf: time.Now().UTC(), Detail: tooManySamplers}.pack())
+	}
+	switch {
+	case c.wants.dimensions == 0:
+	case h.values == nil:
+		// A new epoch brings them, unless it is on its way.
+		if h.live && (h.survey == nil || h.survey.reason == comparing || !h.survey.withValues) {
+			h.begin(ctx, widened)
+		}
+	case h.live:
+		for _, p := range h.tops(c.wants.dimensions) {
+			b = append(b, p)
+		}
+	}
+	return b
+}
