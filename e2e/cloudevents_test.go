@@ -31,14 +31,15 @@ func TestTheCloudEventsSDKSendsInEveryModeAndItsRetriesStayOneRow(t *testing.T) 
 		require.NoError(t, e.SetData(cloudevents.ApplicationJSON, map[string]any{"value": 49.95, "currency": "EUR", "path": "/done", "order": id}))
 		return e
 	}
+	// The first answer is lost, and a busy ingestion may refuse.
 	send := func(ctx context.Context, e cloudevents.Event) {
-		for !cloudevents.IsACK(client.Send(ctx, e)) { // once: its answer is lost
-		}
+		t.Helper()
+		require.Eventually(t, func() bool { return cloudevents.IsACK(client.Send(ctx, e)) }, patience, 50*time.Millisecond)
 	}
 	send(cloudevents.WithEncodingBinary(t.Context()), order("1"))
 	send(cloudevents.WithEncodingStructured(t.Context()), order("1")) // the same event
 	send(cloudevents.WithEncodingStructured(t.Context()), order("2"))
-	require.EqualValues(t, 4, served.Load())
+	require.GreaterOrEqual(t, served.Load(), int32(4))
 
 	request, err := cehttp.NewHTTPRequestFromEvents(t.Context(), endpoint+"/v1/cloudevents", []cloudevents.Event{order("2"), order("3")})
 	require.NoError(t, err)

@@ -79,6 +79,7 @@ func hold(t *testing.T, p *harness.Program) {
 	t.Helper()
 	if strings.HasPrefix(p.URL, "http://") {
 		require.NoError(t, contracts.Hold(t.Context(), p.URL))
+		t.Cleanup(func() { contracts.Release(p.URL) })
 	}
 }
 

@@ -110,6 +110,9 @@ func start(t *testing.T, settings ...setting) *weir {
 	group.Go(func() error { return consumer.Run(ctx, c) })
 	group.Go(func() error { return ingestion.Run(ctx, i) })
 	t.Cleanup(func() {
+		for _, service := range []string{w.api, w.consumer, w.ingestion} {
+			contracts.Release(service)
+		}
 		cancel()
 		require.NoError(t, group.Wait())
 	})

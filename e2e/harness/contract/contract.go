@@ -78,6 +78,15 @@ func (t *Transport) Hold(ctx context.Context, address string) error {
 	return nil
 }
 
+// Release ends what Hold began. Call it before the service stops: what listens at its
+// address then may be no service, and would be judged all the same.
+func (t *Transport) Release(address string) {
+	_, host, _ := strings.Cut(address, "://")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.services, host)
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.mu.Lock()
@@ -96,6 +105,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	e := &exchange{document: d, request: r, sent: body, sentKnown: known, answer: answer, breach: t.note}
 	if err := e.judge(); err != nil {
+		_ = answer.Body.Close()
 		return nil, err
 	}
 	return answer, nil

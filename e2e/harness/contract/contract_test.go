@@ -2,10 +2,13 @@ package contract_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,4 +107,47 @@ func TestEveryLieIsFound(t *testing.T) {
 			require.Equal(t, err.Error()+"\n", transport.Breaches())
 		})
 	}
+}
+
+// TestALieLeavesNoConnectionBehind has a service answer what its document does not know,
+// again and again, and then be no service any more.
+func TestALieLeavesNoConnectionBehind(t *testing.T) {
+	t.Parallel()
+	service := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/openapi.json" {
+			_, _ = io.WriteString(w, document)
+			return
+		}
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = io.WriteString(w, strings.Repeat("x", 1<<20))
+	}))
+	var open atomic.Int32
+	service.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	service.Start()
+	defer service.Close()
+	transport := contract.New(service.Client().Transport)
+	require.NoError(t, transport.Hold(t.Context(), service.URL))
+	ask := func() (*http.Response, error) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, service.URL+"/things/1", nil)
+		require.NoError(t, err)
+		return transport.RoundTrip(request)
+	}
+	for range 10 {
+		_, err := ask() //nolint:bodyclose // there is none with an error
+		require.Error(t, err)
+	}
+	require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, 10*time.Millisecond)
+
+	transport.Release(service.URL)
+	answer, err := ask()
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, http.StatusTeapot, answer.StatusCode)
 }
