@@ -42,7 +42,7 @@ func accept(w http.ResponseWriter, r *http.Request, c *client, h *Hub) (*socket,
 	s := &socket{client: c, hub: h}
 	var err error
 	s.conn, err = websocket.Accept(&refusals{ResponseWriter: w}, r, &websocket.AcceptOptions{
-		InsecureSkipVerify: true,                          // origins are checked in enter, for both transports
+		InsecureSkipVerify: true,                          // origins are checked in serve, for both transports
 		CompressionMode:    websocket.CompressionDisabled, // it would cost 1.2 MB a client
 		OnPingReceived:     func(ctx context.Context, _ []byte) bool { return s.control(ctx) },
 		OnPongReceived:     func(ctx context.Context, _ []byte) { s.control(ctx) },
