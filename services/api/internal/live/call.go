@@ -54,8 +54,8 @@ func (h *Hub) answer(c *client, m Message) {
 	})
 }
 
-// part ends c, with a reason if there is a code.
-func (h *Hub) part(c *client, code websocket.StatusCode, reason string) {
+// dismiss ends c, with a reason if there is a code.
+func (h *Hub) dismiss(c *client, code websocket.StatusCode, reason string) {
 	h.call(func(context.Context) { h.end(c, code, reason) })
 }
 

@@ -59,7 +59,7 @@ func (c *client) serve(ctx context.Context, t transport, h *Hub) (slow bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		defer h.part(c, 0, "") // which wakes the writer
+		defer h.dismiss(c, 0, "") // which wakes the writer
 		t.read(ctx)
 	})
 	err := c.write(t)

@@ -77,13 +77,13 @@ func (s *socket) read(ctx context.Context) {
 			return
 		}
 		if s.flooded() {
-			s.hub.part(s.client, websocket.StatusPolicyViolation, tooMuch)
+			s.hub.dismiss(s.client, websocket.StatusPolicyViolation, tooMuch)
 			return
 		}
 		wants, err := parseRequest(data)
 		switch {
 		case kind != websocket.MessageText || errors.Is(err, errNonsense):
-			s.hub.part(s.client, websocket.StatusPolicyViolation, errNonsense.Error())
+			s.hub.dismiss(s.client, websocket.StatusPolicyViolation, errNonsense.Error())
 			return
 		case err != nil:
 			s.hub.answer(s.client, Message{Type: "error", AsOf: time.Now().UTC(), Detail: err.Error()})
@@ -112,7 +112,7 @@ func (s *socket) control(ctx context.Context) bool {
 	if !s.flooded() {
 		return true
 	}
-	s.hub.part(s.client, websocket.StatusPolicyViolation, tooMuch)
+	s.hub.dismiss(s.client, websocket.StatusPolicyViolation, tooMuch)
 	<-ctx.Done()
 	return false
 }
