@@ -4,13 +4,7 @@
 // live feed; so history and live agree by construction.
 package rollup
 
-import (
-	"encoding/json"
-	"fmt"
-	"strconv"
-
-	"weir/services/shared/event"
-)
+import "weir/services/shared/event"
 
 // Dimension is what events of a type are counted by. The numbers are stored.
 type Dimension int16
@@ -124,100 +118,4 @@ type Delta struct {
 	Key    Key
 	Events int64
 	Value  int64 // sum, in millionths
-}
-
-// Batch is the message that tells the live feed of one committed batch.
-type Batch struct {
-	// XID is the transaction that committed the batch. A reader that took a
-	// snapshot of the database knows by it whether the snapshot has the batch.
-	XID    uint64
-	Deltas []Delta
-	// Sample is some of the batch's events, as JSON, of which the live feed shows
-	// some. It is small whatever the batch is, and may be empty.
-	Sample []json.RawMessage
-}
-
-// Channel is the Redis Pub/Sub channel of a stream's batches.
-func Channel(stream string) string { return stream + ":live" }
-
-// Flushed is the Redis key beside a channel under which consumers leave when a batch was
-// last committed, in Unix milliseconds: who was not listening then finds it there.
-func Flushed(channel string) string { return channel + ":flushed" }
-
-// AppendJSON appends the message in its wire form, a compact one: at full speed a
-// batch has thousands of deltas.
-//
-//	{"xid":17,"deltas":[[29539440,0,"page_view","",12,0], ...],"sample":[{"id":...}, ...]}
-//
-// Each delta is minute, dimension, type, value, events, sum in millionths. Without a
-// sample there is no such member.
-func (b *Batch) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"xid":`...)
-	dst = strconv.AppendUint(dst, b.XID, 10)
-	dst = append(dst, `,"deltas":[`...)
-	for i := range b.Deltas {
-		d := &b.Deltas[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, '[')
-		dst = strconv.AppendInt(dst, int64(d.Minute), 10)
-		dst = append(dst, ',')
-		dst = strconv.AppendInt(dst, int64(d.Key.Dimension), 10)
-		dst = append(dst, ',')
-		dst = event.AppendString(dst, d.Key.Type)
-		dst = append(dst, ',')
-		dst = event.AppendString(dst, d.Key.Value)
-		dst = append(dst, ',')
-		dst = strconv.AppendInt(dst, d.Events, 10)
-		dst = append(dst, ',')
-		dst = strconv.AppendInt(dst, d.Value, 10)
-		dst = append(dst, ']')
-	}
-	dst = append(dst, ']')
-	for i, e := range b.Sample {
-		dst = append(dst, [2]string{`,"sample":[`, ","}[min(i, 1)]...)
-		dst = append(dst, e...)
-	}
-	if len(b.Sample) > 0 {
-		dst = append(dst, ']')
-	}
-	return append(dst, '}')
-}
-
-// UnmarshalJSON reads the wire form. Deltas of dimensions that this build does not know are
-// left out: consumers are replaced before the api, and theirs may count by one more.
-func (b *Batch) UnmarshalJSON(data []byte) error {
-	var wire struct {
-		XID    uint64            `json:"xid"`
-		Deltas []wireDelta       `json:"deltas"`
-		Sample []json.RawMessage `json:"sample"`
-	}
-	if err := json.Unmarshal(data, &wire); err != nil {
-		return fmt.Errorf("read live batch: %w", err)
-	}
-	b.XID, b.Deltas, b.Sample = wire.XID, make([]Delta, 0, len(wire.Deltas)), wire.Sample
-	for _, d := range wire.Deltas {
-		if int(d.Key.Dimension) < Dimensions {
-			b.Deltas = append(b.Deltas, Delta(d))
-		}
-	}
-	return nil
-}
-
-type wireDelta Delta
-
-func (d *wireDelta) UnmarshalJSON(data []byte) error {
-	fields := []any{&d.Minute, &d.Key.Dimension, &d.Key.Type, &d.Key.Value, &d.Events, &d.Value}
-	n := len(fields)
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return err
-	}
-	if len(fields) != n {
-		return fmt.Errorf("a delta has %d members, not %d", n, len(fields))
-	}
-	if d.Key.Dimension < 0 {
-		return fmt.Errorf("there is no dimension %d", d.Key.Dimension)
-	}
-	return nil
 }

@@ -13,7 +13,7 @@ func TestBatchSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	want := rollup.Batch{XID: 1 << 40, Deltas: []rollup.Delta{
 		{Minute: 29539440, Key: rollup.Key{Type: "page_view"}, Events: 3},
-		{Minute: 29539441, Key: rollup.Key{Dimension: rollup.Path, Type: "purchase", Value: "/a \"b\" é"}, Events: 1, Value: -1_500_000},
+		{Minute: 29539441, Key: rollup.Key{Dimension: rollup.Path, Type: "purchase", Value: "/a \"b\" é\\"}, Events: 1, Value: -1_500_000},
 	}}
 	var got rollup.Batch
 	require.NoError(t, json.Unmarshal(want.AppendJSON(nil), &got))
@@ -26,7 +26,9 @@ func TestBatchSurvivesTheWire(t *testing.T) {
 
 func TestBadBatchesAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{`{`, `{"xid":1,"deltas":[[1]]}`, `{"xid":1,"deltas":[[1,-1,"a","",1,0]]}`, `{"xid":1,"deltas":[["x",0,"a","",1,0]]}`} {
+	for _, bad := range []string{`{`, `{"xid":1,"deltas":[[1]]}`, `{"xid":1,"deltas":[[1,-1,"a","",1,0]]}`, `{"xid":1,"deltas":[["x",0,"a","",1,0]]}`,
+		`{"xid":1}`, `{"xid":1,"deltas":[[1,0,"a","",1,0]`, `{"xid":1,"deltas":[[1,0,"a","",1,0,7]]}`, `{"xid":1,"deltas":[[1,0,"a","",1.5,0]]}`,
+		`{"xid":1,"deltas":[[1,0,"a",7,1,0]]}`, `{"xid":1,"deltas":[1]}`, `{"xid":1,"deltas":{}}`, `{"xid":1,"deltas":[[4294967296,0,"a","",1,0]]}`} {
 		require.Error(t, json.Unmarshal([]byte(bad), new(rollup.Batch)), bad)
 	}
 }

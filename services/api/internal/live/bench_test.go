@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"weir/services/shared/rollup"
 )
 
 // BenchmarkMessage makes an update of one batch, and a snapshot of the whole window:
@@ -12,7 +14,7 @@ func BenchmarkMessage(b *testing.B) {
 	for _, c := range []struct {
 		kind    string
 		minutes int32
-	}{{"delta", 2}, {"snapshot", windowMinutes}} {
+	}{{"delta", 2}, {"snapshot", rollup.LiveMinutes}} {
 		b.Run(c.kind, func(b *testing.B) {
 			now, state := time.Now(), window{}
 			for m := range c.minutes {

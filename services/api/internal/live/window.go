@@ -10,12 +10,9 @@ import (
 	"weir/services/shared/rollup"
 )
 
-// windowMinutes is how far back the live feed reaches, the minute under way included.
-const windowMinutes = 60
-
 // windowStart is the first minute (since 1970) of the window at t. The window has no
 // end: an event of a producer whose clock is ahead counts in the minute it names.
-func windowStart(t time.Time) int32 { return minuteOf(t) - windowMinutes + 1 }
+func windowStart(t time.Time) int32 { return minuteOf(t) - rollup.LiveMinutes + 1 }
 
 func minuteOf(t time.Time) int32 { return int32(t.Unix() / 60) }
 

@@ -214,11 +214,13 @@ func (d *Deltas) Len() int {
 	return len(d.lines)
 }
 
-// List returns the lines in words, for the live feed.
-func (d *Deltas) List() []rollup.Delta {
-	list := make([]rollup.Delta, len(d.lines))
-	for i, l := range d.lines {
-		list[i] = rollup.Delta{Minute: l.minute, Key: l.counter.key, Events: l.events, Value: l.value}
+// List returns the lines of the minutes from since on in words, for the live feed.
+func (d *Deltas) List(since int32) []rollup.Delta {
+	list := make([]rollup.Delta, 0, len(d.lines))
+	for _, l := range d.lines {
+		if l.minute >= since {
+			list = append(list, rollup.Delta{Minute: l.minute, Key: l.counter.key, Events: l.events, Value: l.value})
+		}
 	}
 	return list
 }

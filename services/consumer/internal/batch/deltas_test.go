@@ -2,6 +2,7 @@ package batch
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"testing"
@@ -56,7 +57,7 @@ func naive(events []event.Event) map[bucket]tally {
 // counted adds up the lines, of which one key and minute may have several.
 func counted(d *Deltas) map[bucket]tally {
 	events, sums := map[bucket]int64{}, map[bucket]*big.Int{}
-	for _, l := range d.List() {
+	for _, l := range d.List(math.MinInt32) {
 		b := bucket{l.Minute, l.Key}
 		events[b] += l.Events
 		if sums[b] == nil {
@@ -132,7 +133,7 @@ func TestMemoryOfKeysIsBoundedHoweverManyThereAre(t *testing.T) {
 		b.Decode(fixture.Noon)
 		require.Len(t, b.Rows, size)
 		var events int64
-		for _, l := range b.Deltas.List() {
+		for _, l := range b.Deltas.List(math.MinInt32) {
 			if l.Key.Dimension == rollup.All {
 				events += l.Events
 			}
@@ -154,7 +155,7 @@ func TestABatchOfManyTypesCountsEachOfThem(t *testing.T) {
 	b.Add(fixture.Chunk("s", 1, payloads...))
 	b.Decode(fixture.Noon)
 	seen := map[string]int64{}
-	for _, l := range b.Deltas.List() {
+	for _, l := range b.Deltas.List(math.MinInt32) {
 		if l.Key.Dimension == rollup.All {
 			seen[l.Key.Type] += l.Events
 		}

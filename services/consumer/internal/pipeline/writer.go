@@ -60,7 +60,7 @@ func (p *Pipeline) write(ctx context.Context) error {
 		// 5. Publish when that was, and to the live feed the deltas and a few of the events.
 		message = message[:0]
 		if b.Deltas.Len() > 0 {
-			live := rollup.Batch{XID: result.XID, Deltas: b.Deltas.List(), Sample: b.Sample()}
+			live := rollup.Batch{XID: result.XID, Deltas: b.Deltas.List(rollup.LiveSince(start)), Sample: b.Sample()}
 			message = live.AppendJSON(message)
 		}
 		p.publish(ctx, message)
