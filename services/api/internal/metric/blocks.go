@@ -48,9 +48,13 @@ func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) 
 		totals = make([]sums, len(r.buckets))
 	}
 	parts := parts(r.Span, largest)
-	current, err := versions(ctx, r.tx, parts)
-	if err != nil {
-		return nil, err
+	current := r.current[largest]
+	if current == nil {
+		var err error
+		if current, err = versions(ctx, r.tx, parts); err != nil {
+			return nil, err
+		}
+		r.current[largest] = current
 	}
 	for _, p := range parts {
 		missing := map[int64]*block{}

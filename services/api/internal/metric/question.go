@@ -81,7 +81,7 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 			if _, err := tx.Exec(ctx, alone); err != nil {
 				return err
 			}
-			rolled.tx, rolled.memory = tx, r.memory
+			rolled.tx, rolled.memory, rolled.current = tx, r.memory, map[time.Duration]func(part, time.Time) version{}
 			return fn(ctx, rolled)
 		}
 		raw := &raw{tx: tx, question: q}

@@ -33,6 +33,10 @@ type rollups struct {
 	types     *[]string        // that the filter asks for; nil is any
 	values    *[]string        // of dimension, in the same way
 	dimension rollup.Dimension // in the filter or grouped by; else All
+
+	// current is what versions told, by the coarsest grain of the parts: a question asks for
+	// several totals of its range, all in one snapshot, and versions takes some milliseconds.
+	current map[time.Duration]func(part, time.Time) version
 }
 
 func (r rollups) top(ctx context.Context, field string, limit int) ([]group, error) {
