@@ -352,8 +352,11 @@ func TestAnswersOfThePastAreKeptAndAskedAboutByTheirETag(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		return response
 	}
-	for _, path := range []string{"summary?", "timeseries?", "top?by=path&", "breakdown?rows=type&columns=path&", "users?"} {
-		path = "/v1/metrics/" + path + past
+	for _, path := range []string{
+		"metrics/summary?", "metrics/timeseries?", "metrics/top?by=path&", "metrics/breakdown?rows=type&columns=path&", "metrics/users?",
+		"sessions?", "retention?", "paths?start=type+is+%22page_view%22&", "funnel?step=type+is+%22page_view%22&step=type+is+%22purchase%22&",
+	} {
+		path = "/v1/" + path + past
 		first := ask(path, `"other"`)
 		require.Equal(t, 200, first.StatusCode, path)
 		require.Equal(t, "private, max-age=60", first.Header.Get("Cache-Control"))
@@ -367,6 +370,8 @@ func TestAnswersOfThePastAreKeptAndAskedAboutByTheirETag(t *testing.T) {
 	w.store(late)
 	require.Equal(t, 200, ask("/v1/metrics/summary?"+past, before).StatusCode, "a late event changes the past")
 	require.Equal(t, "private, no-cache", ask("/v1/metrics/summary", "").Header.Get("Cache-Control"))
+	require.Equal(t, "private, no-cache", ask("/v1/funnel?window=3d&step=type+is+%22page_view%22&step=type+is+%22purchase%22&"+past, "").Header.Get("Cache-Control"),
+		"some of its events are still to come")
 }
 
 func TestQuestionsGoToTheReadDatabase(t *testing.T) {

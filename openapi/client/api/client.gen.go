@@ -1938,6 +1938,9 @@ type GetFunnelParams struct {
 
 	// Limit How many groups are shown apart
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch ETag of an answer that the client has: 304 without a body if the numbers are still the same
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // GetFunnelParamsGroupBy defines parameters for GetFunnel.
@@ -2199,6 +2202,9 @@ type GetPathsParams struct {
 
 	// Limit How many paths are shown, and how many transitions of each step
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch ETag of an answer that the client has: 304 without a body if the numbers are still the same
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // GetPathsParamsDirection defines parameters for GetPaths.
@@ -2235,6 +2241,9 @@ type GetRetentionParams struct {
 
 	// Source Only events from this source; short for a filter
 	Source *string `form:"source,omitempty" json:"source,omitempty"`
+
+	// IfNoneMatch ETag of an answer that the client has: 304 without a body if the numbers are still the same
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // GetRetentionParamsPeriod defines parameters for GetRetention.
@@ -2259,6 +2268,9 @@ type GetSessionsParams struct {
 
 	// Limit How many entry and exit pages are listed
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch ETag of an answer that the client has: 304 without a body if the numbers are still the same
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
@@ -3288,6 +3300,21 @@ func NewGetFunnelRequest(server string, params *GetFunnelParams) (*http.Request,
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -4483,6 +4510,21 @@ func NewGetPathsRequest(server string, params *GetPathsParams) (*http.Request, e
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
@@ -4633,6 +4675,21 @@ func NewGetRetentionRequest(server string, params *GetRetentionParams) (*http.Re
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
@@ -4745,6 +4802,21 @@ func NewGetSessionsRequest(server string, params *GetSessionsParams) (*http.Requ
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -5399,6 +5471,12 @@ func (r ExportEventsResponse) ContentType() string {
 	return ""
 }
 
+// GetFunnelResponse200Headers the declared response headers of an HTTP 200 response for GetFunnel
+type GetFunnelResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 // GetFunnelResponse503Headers the declared response headers of an HTTP 503 response for GetFunnel
 type GetFunnelResponse503Headers struct {
 	RetryAfter *int32
@@ -5421,6 +5499,8 @@ type GetFunnelResponse struct {
 	ApplicationproblemJSON503 *ErrorModel
 	// ApplicationproblemJSON504 the response for an HTTP 504 `application/problem+json` response
 	ApplicationproblemJSON504 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetFunnelResponse200Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetFunnelResponse503Headers
 }
@@ -6242,6 +6322,12 @@ func (r GetMetricsUsersResponse) ContentType() string {
 	return ""
 }
 
+// GetPathsResponse200Headers the declared response headers of an HTTP 200 response for GetPaths
+type GetPathsResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 // GetPathsResponse503Headers the declared response headers of an HTTP 503 response for GetPaths
 type GetPathsResponse503Headers struct {
 	RetryAfter *int32
@@ -6264,6 +6350,8 @@ type GetPathsResponse struct {
 	ApplicationproblemJSON503 *ErrorModel
 	// ApplicationproblemJSON504 the response for an HTTP 504 `application/problem+json` response
 	ApplicationproblemJSON504 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetPathsResponse200Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetPathsResponse503Headers
 }
@@ -6332,6 +6420,12 @@ func (r GetPathsResponse) ContentType() string {
 	return ""
 }
 
+// GetRetentionResponse200Headers the declared response headers of an HTTP 200 response for GetRetention
+type GetRetentionResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 // GetRetentionResponse503Headers the declared response headers of an HTTP 503 response for GetRetention
 type GetRetentionResponse503Headers struct {
 	RetryAfter *int32
@@ -6354,6 +6448,8 @@ type GetRetentionResponse struct {
 	ApplicationproblemJSON503 *ErrorModel
 	// ApplicationproblemJSON504 the response for an HTTP 504 `application/problem+json` response
 	ApplicationproblemJSON504 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetRetentionResponse200Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetRetentionResponse503Headers
 }
@@ -6422,6 +6518,12 @@ func (r GetRetentionResponse) ContentType() string {
 	return ""
 }
 
+// GetSessionsResponse200Headers the declared response headers of an HTTP 200 response for GetSessions
+type GetSessionsResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 // GetSessionsResponse503Headers the declared response headers of an HTTP 503 response for GetSessions
 type GetSessionsResponse503Headers struct {
 	RetryAfter *int32
@@ -6444,6 +6546,8 @@ type GetSessionsResponse struct {
 	ApplicationproblemJSON503 *ErrorModel
 	// ApplicationproblemJSON504 the response for an HTTP 504 `application/problem+json` response
 	ApplicationproblemJSON504 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetSessionsResponse200Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetSessionsResponse503Headers
 }
@@ -7245,6 +7349,9 @@ func ParseGetFunnelResponse(rsp *http.Response) (*GetFunnelResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7290,6 +7397,23 @@ func ParseGetFunnelResponse(rsp *http.Response) (*GetFunnelResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetFunnelResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetFunnelResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8070,6 +8194,9 @@ func ParseGetPathsResponse(rsp *http.Response) (*GetPathsResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8115,6 +8242,23 @@ func ParseGetPathsResponse(rsp *http.Response) (*GetPathsResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetPathsResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetPathsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8151,6 +8295,9 @@ func ParseGetRetentionResponse(rsp *http.Response) (*GetRetentionResponse, error
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8196,6 +8343,23 @@ func ParseGetRetentionResponse(rsp *http.Response) (*GetRetentionResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetRetentionResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetRetentionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8232,6 +8396,9 @@ func ParseGetSessionsResponse(rsp *http.Response) (*GetSessionsResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8277,6 +8444,23 @@ func ParseGetSessionsResponse(rsp *http.Response) (*GetSessionsResponse, error) 
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetSessionsResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetSessionsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

@@ -20,6 +20,7 @@ import (
 
 type funnelInput struct {
 	span.Between
+	span.Known
 	filter.Input
 	Step    []string `query:"step,explode" minItems:"2" maxItems:"10" required:"true" doc:"A filter that takes the events of one step; given once for each, in order, 2 to 10 times" example:"[\"type is \\\"page_view\\\"\",\"type is \\\"purchase\\\"\"]"`
 	Window  string   `query:"window" default:"1d" maxLength:"16" doc:"How long after the first step the others count, such as 30m, 12h or 7d; at most 30d" example:"7d"`
@@ -57,8 +58,6 @@ type FunnelStep struct {
 	MedianSeconds *float64 `json:"median_seconds,omitempty" doc:"Median time since the step before; absent for the first, and without users" example:"73.5"`
 }
 
-type funnelOutput struct{ Body Funnel }
-
 func registerFunnel(api huma.API, q *questions) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-funnel", Method: http.MethodGet, Path: "/v1/funnel", Tags: []string{"Behaviour"},
@@ -68,8 +67,8 @@ func registerFunnel(api huma.API, q *questions) {
 			"after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; " +
 			"of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event " +
 			"the group. Answered from the raw events, over at most 31 days and two million users.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *funnelInput) (*funnelOutput, error) {
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *funnelInput) (*span.Output[Funnel], error) {
 		s, where, err := about(in.Between, in.Input)
 		if err != nil {
 			return nil, err
@@ -101,9 +100,9 @@ func registerFunnel(api huma.API, q *questions) {
 		if err != nil {
 			return nil, err
 		}
-		out := &funnelOutput{f.answer(in.Step, known.text, in.GroupBy != "", in.Limit)}
-		out.Body.Meta = FunnelMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Window, in.GroupBy}
-		return out, nil
+		body := f.answer(in.Step, known.text, in.GroupBy != "", in.Limit)
+		body.Meta = FunnelMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Window, in.GroupBy}
+		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
 	})
 }
 

@@ -17,6 +17,7 @@ const maxPathSteps = 5
 
 type pathsInput struct {
 	span.Between
+	span.Known
 	filter.Input
 	Start     string `query:"start" required:"true" maxLength:"4096" doc:"A filter that takes the event that the paths begin with, or lead to" example:"type is \"add_to_cart\""`
 	Direction string `query:"direction" enum:"after,before" default:"after" doc:"What is done after that event, or before it"`
@@ -57,8 +58,6 @@ type Transition struct {
 	Sessions int64  `json:"sessions" example:"200"`
 }
 
-type pathsOutput struct{ Body Paths }
-
 func registerPaths(api huma.API, q *questions) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-paths", Method: http.MethodGet, Path: "/v1/paths", Tags: []string{"Behaviour"},
@@ -67,8 +66,8 @@ func registerPaths(api huma.API, q *questions) {
 			"such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. " +
 			"What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and " +
 			"two million sessions.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *pathsInput) (*pathsOutput, error) {
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *pathsInput) (*span.Output[Paths], error) {
 		s, where, err := about(in.Between, in.Input)
 		if err != nil {
 			return nil, err
@@ -98,9 +97,9 @@ func registerPaths(api huma.API, q *questions) {
 		if err != nil {
 			return nil, err
 		}
-		out := &pathsOutput{t.answer(known.text, in.Limit)}
-		out.Body.Meta = PathsMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Direction, in.By}
-		return out, nil
+		body := t.answer(known.text, in.Limit)
+		body.Meta = PathsMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Direction, in.By}
+		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
 	})
 }
 

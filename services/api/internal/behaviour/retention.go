@@ -22,6 +22,7 @@ type retentionInput struct {
 	Zone   string    `query:"timezone" default:"UTC" maxLength:"64" doc:"Where days, weeks and months begin: a name of the IANA database" example:"Europe/Berlin"`
 	Start  string    `query:"start" maxLength:"4096" doc:"A filter: a user joins the cohort of the period of their first event that it takes. Default: any event" example:"type is \"signup\""`
 	Return string    `query:"return" maxLength:"4096" doc:"A filter: a user has come back in a period with an event that it takes. Default: any event" example:"type is \"purchase\""`
+	span.Known
 	filter.Input
 }
 
@@ -47,8 +48,6 @@ type Cohort struct {
 	Share    []float64 `json:"share" nullable:"false" doc:"The same as shares of the users; 0 without users" example:"[0.29,0.19]"`
 }
 
-type retentionOutput struct{ Body Retention }
-
 func registerRetention(api huma.API, q *questions) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-retention", Method: http.MethodGet, Path: "/v1/retention", Tags: []string{"Behaviour"},
@@ -57,8 +56,8 @@ func registerRetention(api huma.API, q *questions) {
 			"They count as returned in each later period with an event that return takes. Events before the range are not looked at: " +
 			"a user who did the same before it counts as new. With the filter, both are narrowed. " +
 			"Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *retentionInput) (*retentionOutput, error) {
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *retentionInput) (*span.Output[Retention], error) {
 		periods, err := in.periods(time.Now())
 		if err != nil {
 			return nil, err
@@ -83,9 +82,9 @@ func registerRetention(api huma.API, q *questions) {
 		if err != nil {
 			return nil, err
 		}
-		out := &retentionOutput{Retention{Cohorts: c.triangle()}}
-		out.Body.Meta = RetentionMeta{span.Meta{From: s.From.UTC(), To: s.To.UTC(), ServedBy: span.Raw, AsOf: asOf}, in.Period, in.Zone}
-		return out, nil
+		body := Retention{Cohorts: c.triangle()}
+		body.Meta = RetentionMeta{span.Meta{From: s.From.UTC(), To: s.To.UTC(), ServedBy: span.Raw, AsOf: asOf}, in.Period, in.Zone}
+		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
 	})
 }
 

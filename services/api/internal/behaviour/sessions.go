@@ -23,6 +23,7 @@ const maxDays = 31
 
 type sessionsInput struct {
 	span.Between
+	span.Known
 	filter.Input
 	Limit int `query:"limit" minimum:"1" maximum:"50" default:"10" doc:"How many entry and exit pages are listed"`
 }
@@ -55,8 +56,6 @@ type PageCount struct {
 	Sessions int64  `json:"sessions" example:"120"`
 }
 
-type sessionsOutput struct{ Body Sessions }
-
 func registerSessions(api huma.API, q *questions) {
 	huma.Register(api, huma.Operation{
 		OperationID: "get-sessions", Method: http.MethodGet, Path: "/v1/sessions", Tags: []string{"Behaviour"},
@@ -66,8 +65,8 @@ func registerSessions(api huma.API, q *questions) {
 			"for what is done then in sessions that began in the range; what is further away than that is not looked at. " +
 			"A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. " +
 			"Answered from the raw events, over at most 31 days and two million sessions.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *sessionsInput) (*sessionsOutput, error) {
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *sessionsInput) (*span.Output[Sessions], error) {
 		s, where, err := about(in.Between, in.Input)
 		if err != nil {
 			return nil, err
@@ -96,9 +95,9 @@ func registerSessions(api huma.API, q *questions) {
 		if err != nil {
 			return nil, err
 		}
-		out := &sessionsOutput{visits.summarise(s.From.UnixMicro(), s.To.UnixMicro(), in.Limit)}
-		out.Body.Meta = span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}
-		return out, nil
+		body := visits.summarise(s.From.UnixMicro(), s.To.UnixMicro(), in.Limit)
+		body.Meta = span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}
+		return span.Answer(in.Known, r.to, &body.Meta, &body)
 	})
 }
 

@@ -20,11 +20,11 @@ type Known struct {
 
 // Output is an answer that may be kept by its client.
 //
-// A closed range, one that is past, may still change, as late events are counted where
-// they belong. So its answer may be used for a minute without asking, and is asked
-// about by its ETag then; meta.as_of tells of what instant it is. The answer for a range
-// that is still open is asked about each time. No shared cache keeps either: who may
-// read is up to the read key.
+// A closed range, one that is past with all that its answer looks at, may still change, as
+// late events are counted where they belong. So its answer may be used for a minute without
+// asking, and is asked about by its ETag then; meta.as_of tells of what instant it is. The
+// answer for a range that is still open is asked about each time. No shared cache keeps
+// either: who may read is up to the read key.
 type Output[T any] struct {
 	Status       int
 	CacheControl string `header:"Cache-Control" doc:"private, max-age=60 for a range that is past; private, no-cache for one that is still open"`
@@ -38,8 +38,9 @@ func NotModified() map[string]*huma.Response {
 }
 
 // Answer makes the output for a body whose Meta is meta, or the 304 if the client has
-// it. The ETag is weak: as_of is left out of it, because it changes with every answer.
-func Answer[T any](known Known, meta *Meta, body *T) (*Output[T], error) {
+// it. Events before until are what it is made of. The ETag is weak: as_of is left out of it,
+// because it changes with every answer.
+func Answer[T any](known Known, until time.Time, meta *Meta, body *T) (*Output[T], error) {
 	asOf := meta.AsOf
 	meta.AsOf = time.Time{}
 	data, err := json.Marshal(body)
@@ -50,7 +51,7 @@ func Answer[T any](known Known, meta *Meta, body *T) (*Output[T], error) {
 	sum := sha256.Sum256(data)
 	out := &Output[T]{Status: http.StatusOK, CacheControl: "private, no-cache", Body: *body,
 		ETag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	if !meta.To.After(asOf) {
+	if !until.After(asOf) {
 		out.CacheControl = "private, max-age=60"
 	}
 	if strings.Contains(known.IfNoneMatch, strings.TrimPrefix(out.ETag, "W/")) || known.IfNoneMatch == "*" {
