@@ -42,7 +42,7 @@ func TestPostedEventsArriveOnceAndAreCounted(t *testing.T) {
 		func() reply { return w.post(array, "X-Write-Key", "web-shop") },
 		func() reply { return w.post(array, "Authorization", "Bearer web-shop") },
 		func() reply {
-			return persist(t, http.MethodPost, w.ingestion+"/v1/events", "application/x-ndjson", strings.Join(batch, "\n"), "X-Write-Key", "web-shop")
+			return postWhenUp(t, w.ingestion+"/v1/events", "application/x-ndjson", strings.Join(batch, "\n"), "X-Write-Key", "web-shop")
 		},
 	} {
 		r := send()

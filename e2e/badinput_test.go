@@ -112,7 +112,7 @@ func TestBadEventsDoNotHoldUpGoodOnes(t *testing.T) {
 	t.Parallel()
 	w := start(t)
 	var got answer
-	r := persist(t, http.MethodPost, w.ingestion+"/v1/events", "application/x-ndjson; charset=utf-8", strings.Join([]string{
+	r := postWhenUp(t, w.ingestion+"/v1/events", "application/x-ndjson; charset=utf-8", strings.Join([]string{
 		`{"type":"click","user_id":"u1"}`,
 		`{"type":"Click","country":"Germany"}`,
 		`{"type":"click",`,

@@ -34,7 +34,7 @@ func TestPagesOfConfiguredOriginsMaySendAndOthersMayNot(t *testing.T) {
 				require.Empty(t, ask.header.Get("Access-Control-Allow-Credentials"))
 			}
 			// A page must be able to read why it was refused.
-			refused := persist(t, http.MethodPost, w.ingestion+path, "application/json", `{"batch":[{}]}`, "Origin", origin)
+			refused := postWhenUp(t, w.ingestion+path, "application/json", `{"batch":[{}]}`, "Origin", origin)
 			require.Equal(t, http.StatusUnauthorized, refused.status)
 			require.Equal(t, allowed, refused.header.Get("Access-Control-Allow-Origin"))
 		}
@@ -62,7 +62,7 @@ func TestABeaconIsTaken(t *testing.T) {
 	t.Parallel()
 	w := start(t, keys("web=secret"))
 	for _, body := range []string{`{"type":"leave","anonymous_id":"a1"}`, `[{"type":"leave","anonymous_id":"a2"},{"type":"leave","anonymous_id":"a3","device":"tv"}]`} {
-		r := persist(t, http.MethodPost, w.ingestion+"/v1/events?write_key=secret", "text/plain;charset=UTF-8", body,
+		r := postWhenUp(t, w.ingestion+"/v1/events?write_key=secret", "text/plain;charset=UTF-8", body,
 			"User-Agent", firefox, "Origin", "https://shop.example.com")
 		require.Equal(t, http.StatusAccepted, r.status, r.body)
 	}
@@ -95,7 +95,7 @@ func TestThePixelAlwaysShowsAndSaysWhatBecameOfItsEvent(t *testing.T) {
 		require.True(t, strings.HasPrefix(r.body, "GIF89a\x01\x00\x01\x00"), query)
 	}
 	require.Equal(t, http.StatusOK, do(t, http.MethodHead, w.ingestion+"/v1/pixel.gif?write_key=secret&user_id=u1", "", "").status)
-	require.Equal(t, http.StatusMethodNotAllowed, persist(t, http.MethodPost, w.ingestion+"/v1/pixel.gif?write_key=secret", "application/json", "{}").status)
+	require.Equal(t, http.StatusMethodNotAllowed, postWhenUp(t, w.ingestion+"/v1/pixel.gif?write_key=secret", "application/json", "{}").status)
 	reach(t, w.pool, 2, `SELECT count(*) FROM events`)
 	settle(t, w)
 	require.EqualValues(t, 1, number(t, w.pool, `

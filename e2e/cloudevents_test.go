@@ -79,12 +79,12 @@ func TestCloudEventsThatAreNoneAreRefusedWithTheReason(t *testing.T) {
 		"nobody did it":       {"application/cloudevents+json", strings.Replace(one, "userid", "other", 1) + `}`, 422, "user_id"},
 		"second in the batch": {"application/cloudevents-batch+json", `[` + strings.Replace(one, "userid", "other", 1) + `},{}]`, 422, "body[1].id"},
 	} {
-		r := persist(t, http.MethodPost, w.ingestion+"/v1/cloudevents", c.contentType, c.body)
+		r := postWhenUp(t, w.ingestion+"/v1/cloudevents", c.contentType, c.body)
 		require.Equal(t, c.status, r.status, "%s: %s", name, r.body)
 		require.Contains(t, r.body, c.says, name)
 		require.Equal(t, "application/problem+json", r.header.Get("Content-Type"), name)
 	}
-	r := persist(t, http.MethodPost, w.ingestion+"/v1/cloudevents", "application/cloudevents-batch+json; charset=utf-8", `[`+one+`},{"id":"2"}]`)
+	r := postWhenUp(t, w.ingestion+"/v1/cloudevents", "application/cloudevents-batch+json; charset=utf-8", `[`+one+`},{"id":"2"}]`)
 	require.Equal(t, http.StatusAccepted, r.status, r.body)
 	var got answer
 	r.into(t, &got)

@@ -100,14 +100,14 @@ func TestNoInputIsEverTheServersFault(t *testing.T) {
 	for _, e := range entrances {
 		for name, member := range members {
 			what := fmt.Sprintf("%s as %s: %s", e.path, e.contentType, name)
-			count(persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, e.body(member)), what)
-			count(persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, string(compressed(t, "gzip", e.body(member))), "Content-Encoding", "gzip"), what+", gzip")
+			count(postWhenUp(t, w.ingestion+e.path, e.contentType, e.body(member)), what)
+			count(postWhenUp(t, w.ingestion+e.path, e.contentType, string(compressed(t, "gzip", e.body(member))), "Content-Encoding", "gzip"), what+", gzip")
 		}
 		for name, body := range map[string]string{
 			"empty": "", "space": " \n", "null": "null", "number": "7", "string": `"x"`, "array": "[]", "arrays": "[[[]]]", "object": "{}", "byte order mark": "\ufeff{}",
 			"UTF-16": "\xff\xfe{\x00}\x00", "opened": strings.Repeat("{\"a\":", 10_000), "zeros": strings.Repeat("\x00", 1000), "many objects": strings.Repeat("{}", 1000),
 		} {
-			count(persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, body), e.path+" "+name)
+			count(postWhenUp(t, w.ingestion+e.path, e.contentType, body), e.path+" "+name)
 		}
 		for _, encoding := range []string{"gzip", "deflate", "zstd"} {
 			whole := e.body(`"properties":{}`)
@@ -118,14 +118,14 @@ func TestNoInputIsEverTheServersFault(t *testing.T) {
 				"another": compressed(t, map[string]string{"gzip": "zstd", "deflate": "gzip", "zstd": "deflate"}[encoding], whole),
 				"twice":   compressed(t, encoding, string(good)),
 			} {
-				r := persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, string(body), "Content-Encoding", encoding)
+				r := postWhenUp(t, w.ingestion+e.path, e.contentType, string(body), "Content-Encoding", encoding)
 				require.Contains(t, []int{400, 413, 422}, r.status, "%s %s %s: %s", e.path, encoding, name, r.body)
 				count(r, name)
 			}
-			count(persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, string(good), "Content-Encoding", encoding), encoding)
+			count(postWhenUp(t, w.ingestion+e.path, e.contentType, string(good), "Content-Encoding", encoding), encoding)
 		}
 		require.Equal(t, http.StatusUnsupportedMediaType,
-			persist(t, http.MethodPost, w.ingestion+e.path, e.contentType, "{}", "Content-Encoding", "br").status, e.path)
+			postWhenUp(t, w.ingestion+e.path, e.contentType, "{}", "Content-Encoding", "br").status, e.path)
 	}
 	for name, query := range map[string]string{
 		"deep": "user_id=u&properties=" + deep, "number": "user_id=u&value=1e999", "UTF-8": "user_id=%ff", "NUL": "user_id=%00", "year 0": "user_id=u&time=0000-01-01T00:00:00Z",

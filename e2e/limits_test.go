@@ -38,7 +38,7 @@ func TestAKeyIsNeededAndTheRightOneAtEveryEntrance(t *testing.T) {
 			contentType = "application/cloudevents+json"
 		}
 		post := func(query string, header ...string) reply {
-			return persist(t, http.MethodPost, w.ingestion+path+query, contentType, body, header...)
+			return postWhenUp(t, w.ingestion+path+query, contentType, body, header...)
 		}
 		none := post("")
 		require.Equal(t, http.StatusUnauthorized, none.status, path)

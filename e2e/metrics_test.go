@@ -18,7 +18,7 @@ func TestDashboardsAndAlertsAskForMetricsThatThereAre(t *testing.T) {
 	t.Parallel()
 	w := start(t, generate(100, 100, 1))
 	reach(t, w.pool, 100, `SELECT count(*) FROM events`)
-	require.Equal(t, http.StatusAccepted, persist(t, http.MethodPost, w.ingestion+"/v1/events?write_key=shop", "application/json", `{"type": "click", "user_id": "u"}`).status)
+	require.Equal(t, http.StatusAccepted, postWhenUp(t, w.ingestion+"/v1/events?write_key=shop", "application/json", `{"type": "click", "user_id": "u"}`).status)
 	require.Equal(t, http.StatusOK, do(t, http.MethodGet, w.api+"/v1/metrics/summary", "", "").status)
 	require.Equal(t, http.StatusOK, do(t, http.MethodGet, w.consumer+"/v1/status", "", "").status)
 

@@ -184,7 +184,7 @@ func TestNoParameterIsEverTheServersFault(t *testing.T) {
 			"API_READ_KEYS=sesame", "ADMIN_KEYS=sesame", "INGESTION_WRITE_KEYS=web=sesame")
 		base[service] = p.URL
 	}
-	require.Equal(t, http.StatusAccepted, persist(t, http.MethodPost, base["ingestion"]+"/v1/events", "application/json",
+	require.Equal(t, http.StatusAccepted, postWhenUp(t, base["ingestion"]+"/v1/events", "application/json",
 		`{"type":"kept","user_id":"u"}`, "X-Write-Key", "sesame").status)
 	reach(t, pool, 1, `SELECT count(*) FROM events`)
 

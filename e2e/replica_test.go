@@ -44,7 +44,7 @@ func TestReplicaAnswersAndItsLossIsBridged(t *testing.T) {
 		t.Helper()
 		sent += int64(n)
 		body := strings.TrimSuffix(strings.Repeat(`{"type":"a","user_id":"u","session_id":"s"},`, n), ",")
-		require.Equal(t, http.StatusAccepted, persist(t, http.MethodPost, ingestion.URL+"/v1/events", "application/json", "["+body+"]").status)
+		require.Equal(t, http.StatusAccepted, postWhenUp(t, ingestion.URL+"/v1/events", "application/json", "["+body+"]").status)
 		reach(t, primary, sent, `SELECT count(*) FROM events`)
 	}
 

@@ -77,7 +77,7 @@ func TestEachServiceHasNoMoreRightsThanItNeeds(t *testing.T) {
 	for _, at := range []time.Time{old, time.Now().UTC()} {
 		body := fmt.Sprintf(`{"id":"m","time":%q,"type":"a","user_id":"u","path":"/p","value":1}`, at.Format(time.RFC3339))
 		for range 3 { // twice it is known already
-			require.Equal(t, http.StatusAccepted, persist(t, http.MethodPost, ingestion.URL+"/v1/events", "application/json", body).status)
+			require.Equal(t, http.StatusAccepted, postWhenUp(t, ingestion.URL+"/v1/events", "application/json", body).status)
 		}
 	}
 	client := connect(t, box)

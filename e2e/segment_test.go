@@ -114,11 +114,11 @@ func TestSegmentsSDKForBrowsersIsUnderstood(t *testing.T) {
 		"/v1/b": `{"writeKey":"secret","batch":[{"messageId":"b3","timestamp":%q,"type":"identify","userId":17}],"context":{"location":{"country":"fr"}}}`,
 	} {
 		body = strings.Replace(body, "%q", `"`+time.Now().UTC().Format(time.RFC3339Nano)+`"`, 1)
-		r := persist(t, http.MethodPost, w.ingestion+path, "text/plain", body)
+		r := postWhenUp(t, w.ingestion+path, "text/plain", body)
 		require.Equal(t, http.StatusOK, r.status, r.body)
 		require.JSONEq(t, `{"success":true}`, r.body)
-		require.Equal(t, http.StatusForbidden, persist(t, http.MethodPost, w.ingestion+path, "text/plain", strings.Replace(body, "secret", "guess", 1)).status)
-		require.Equal(t, http.StatusUnauthorized, persist(t, http.MethodPost, w.ingestion+path, "text/plain", strings.Replace(body, "writeKey", "other", 1)).status)
+		require.Equal(t, http.StatusForbidden, postWhenUp(t, w.ingestion+path, "text/plain", strings.Replace(body, "secret", "guess", 1)).status)
+		require.Equal(t, http.StatusUnauthorized, postWhenUp(t, w.ingestion+path, "text/plain", strings.Replace(body, "writeKey", "other", 1)).status)
 	}
 	reach(t, w.pool, 3, `SELECT count(*) FROM events WHERE source = 'web-shop'`)
 	require.EqualValues(t, 1, number(t, w.pool, `SELECT count(*) FROM events WHERE user_id = '17' AND country = 'FR'`))
@@ -151,7 +151,7 @@ func TestSegmentsLimitsAndAnswers(t *testing.T) {
 		"large properties":   {"track", `{"userId":"u","event":"a","properties":{"x":"` + strings.Repeat("x", 17<<10) + `"}}`, 200, "16384"},
 		"message is no such": {"batch", `{"batch":[7]}`, 200, "JSON object"},
 	} {
-		r := persist(t, http.MethodPost, w.ingestion+"/v1/"+c.path, "application/json", c.body)
+		r := postWhenUp(t, w.ingestion+"/v1/"+c.path, "application/json", c.body)
 		require.Equal(t, c.status, r.status, "%s: %s", name, r.body)
 		require.Contains(t, r.body, c.says, name)
 		if c.status == http.StatusOK {

@@ -109,7 +109,7 @@ func TestServicesReachRedisAndPostgreSQLByTLSAlone(t *testing.T) {
 	run(t, box, "weir-consumer", by(trusted)...)
 	questions := run(t, box, "weir-api", by(trusted)...)
 	ingestion := run(t, box, "weir-ingestion", by(trusted)...)
-	require.Equal(t, http.StatusAccepted, persist(t, http.MethodPost, ingestion.URL+"/v1/events", "application/json", `{"type":"a","user_id":"u"}`).status)
+	require.Equal(t, http.StatusAccepted, postWhenUp(t, ingestion.URL+"/v1/events", "application/json", `{"type":"a","user_id":"u"}`).status)
 	reach(t, pool, 1, `SELECT count(*) FROM events`)
 	require.Contains(t, do(t, http.MethodGet, questions.URL+"/v1/events", "", "").body, `"type":"a"`)
 	const sessions = `SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE application_name IN ('weir-api', 'weir-consumer')`

@@ -32,7 +32,7 @@ func TestATraceLeadsFromTheRequestToTheTransaction(t *testing.T) {
 	traceOf := func(n int) string { return fmt.Sprintf("4bf92f3577b34da6a3ce929d0e0e473%d", n) }
 	post := func(n int, flags string) {
 		t.Helper()
-		r := persist(t, http.MethodPost, ingestion.URL+"/v1/events", "application/json", `{"type":"a","user_id":"u"}`,
+		r := postWhenUp(t, ingestion.URL+"/v1/events", "application/json", `{"type":"a","user_id":"u"}`,
 			"traceparent", "00-"+traceOf(n)+"-"+caller+"-"+flags)
 		require.Equal(t, http.StatusAccepted, r.status, r.body)
 	}

@@ -193,15 +193,15 @@ func do(t *testing.T, method, url, contentType, body string, header ...string) r
 	return reply{response.StatusCode, response.Header, string(text)}
 }
 
-// persist is do for a client that comes again when it is told that the stream is away: on
-// a busy machine Redis may be, for a second, in a test that is about something else.
+// postWhenUp posts, and comes again when it is told that the stream is away: on a busy
+// machine Redis may be, for a second, in a test that is about something else.
 // What was on its way when it went is not sent again: its answer has results.
-func persist(t *testing.T, method, url, contentType, body string, header ...string) reply {
+func postWhenUp(t *testing.T, url, contentType, body string, header ...string) reply {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for deadline := time.Now().Add(patience); ; <-again.C {
-		r := do(t, method, url, contentType, body, header...)
+		r := do(t, http.MethodPost, url, contentType, body, header...)
 		if r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "The stream is not available") ||
 			strings.Contains(r.body, `"results"`) || time.Now().After(deadline) {
 			return r
@@ -211,7 +211,7 @@ func persist(t *testing.T, method, url, contentType, body string, header ...stri
 
 func (w *weir) post(body string, header ...string) reply {
 	w.t.Helper()
-	return persist(w.t, http.MethodPost, w.ingestion+"/v1/events", "application/json", body, header...)
+	return postWhenUp(w.t, w.ingestion+"/v1/events", "application/json", body, header...)
 }
 
 func (w *weir) get(path string) reply {

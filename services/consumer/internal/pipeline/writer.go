@@ -224,7 +224,7 @@ func (p *Pipeline) acknowledge(ctx context.Context, b *batch.Batch) {
 			if ctx.Err() != nil {
 				return
 			}
-			p.Log.Warn("Acknowledging failed, trying again.", "entries", b.Entries(), "error", err)
+			p.Log.Warn("Acknowledging failed, trying again.", "stream", g.Key, "error", err)
 			select {
 			case <-ctx.Done():
 				return
