@@ -8,9 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,10 +45,9 @@ type listener struct {
 	out     *json.Decoder
 }
 
-// told is what a listener is told at the end: when the probes were accepted that each
-// message of the feed was the first to count.
+// told is what a listener is told at the end: the probes that were accepted meanwhile.
 type told struct {
-	Accepted map[string][]int64 `json:"accepted"` // by epoch/seq: Unix microseconds
+	Probes []rig.LiveProbe `json:"probes"` // by when they were due
 }
 
 // answered is what it says then.
@@ -127,18 +128,12 @@ type heardByAll struct {
 }
 
 // Result ends the listening, and returns what was heard.
-func (a *audience) Result(accepted map[string][]time.Time) (heardByAll, error) {
+func (a *audience) Result(probes []rig.LiveProbe) (heardByAll, error) {
 	all := heardByAll{latency: rig.NewLatency()}
-	t := told{Accepted: map[string][]int64{}}
-	for message, times := range accepted {
-		for _, at := range times {
-			t.Accepted[message] = append(t.Accepted[message], at.UnixMicro())
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, l := range a.processes {
-		if err := json.NewEncoder(l.in).Encode(t); err != nil {
+		if err := json.NewEncoder(l.in).Encode(told{probes}); err != nil {
 			return all, err
 		}
 		got, err := l.answer(ctx)
@@ -174,7 +169,7 @@ func sit(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	h := hearing{at: map[message][]int64{}}
+	h := hearing{epochs: map[string]*epoch{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	say := json.NewEncoder(out)
@@ -190,12 +185,8 @@ func sit(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	}
 	h.mu.Lock()
 	latency := rig.NewLatency()
-	for m, received := range h.at {
-		for _, since := range t.Accepted[m.String()] {
-			for _, at := range received {
-				latency.Record(time.Duration(at-since) * time.Microsecond)
-			}
-		}
+	for _, e := range h.epochs {
+		e.measure(t.Probes, latency)
 	}
 	a := answered{Messages: h.messages, Closed: h.closed, Missed: h.missed, Why: h.why, Latency: latency.Export()}
 	h.mu.Unlock()
@@ -209,19 +200,51 @@ type hearing struct {
 	clients sync.WaitGroup
 
 	mu               sync.Mutex
-	at               map[message][]int64 // when each client had it, in Unix microseconds
+	epochs           map[string]*epoch
 	messages, missed int64
 	closed           int
 	why              string
 }
 
-// message is one of the feed.
-type message struct {
-	epoch string
-	seq   int64
+// epoch is a sequence of updates. The api has one for each of its lanes of clients.
+type epoch struct {
+	began   time.Time // when its snapshot came, which has all before
+	updates map[int64]*update
 }
 
-func (m message) String() string { return m.epoch + "/" + strconv.FormatInt(m.seq, 10) }
+type update struct {
+	probes map[string]int // that it counts, by type
+	at     []time.Time    // when each client had it
+}
+
+// measure records how long each probe took from when it was accepted to each client. The
+// updates count the probes of a type in the order in which they were sent.
+func (e *epoch) measure(probes []rig.LiveProbe, into rig.Latency) {
+	due := map[string][]rig.LiveProbe{}
+	for _, p := range probes {
+		if p.Due.After(e.began) {
+			due[p.Type] = append(due[p.Type], p)
+		}
+	}
+	for _, seq := range slices.Sorted(maps.Keys(e.updates)) {
+		u := e.updates[seq]
+		for kind, n := range u.probes {
+			n = min(n, len(due[kind]))
+			for _, p := range due[kind][:n] {
+				for _, at := range u.at {
+					into.Record(at.Sub(p.Accepted))
+				}
+			}
+			due[kind] = due[kind][n:]
+		}
+	}
+}
+
+// message is one of the feed.
+type message struct {
+	kind, epoch string
+	seq         int64
+}
 
 // connect connects the clients, some at a time. They are bare connections, whose frames
 // are passed over: thousands that read every message whole would be measured themselves
@@ -271,8 +294,8 @@ func (h *hearing) listen(ctx context.Context, conn net.Conn, r *bufio.Reader) {
 	defer conn.Close()
 	var last message
 	for {
-		one, kind, err := next(conn, r)
-		now := time.Now().UnixMicro()
+		m, body, err := next(conn, r, h.first)
+		now := time.Now()
 		h.mu.Lock()
 		if err != nil {
 			if ctx.Err() == nil {
@@ -283,48 +306,84 @@ func (h *hearing) listen(ctx context.Context, conn net.Conn, r *bufio.Reader) {
 			h.mu.Unlock()
 			return
 		}
-		if kind == "delta" {
-			h.messages++
-			h.at[one] = append(h.at[one], now)
-			if one.epoch == last.epoch && one.seq > last.seq+1 {
-				h.missed += one.seq - last.seq - 1
+		switch m.kind {
+		case "snapshot":
+			if e := h.epoch(m.epoch); e.began.IsZero() {
+				e.began = now
 			}
-		}
-		if kind == "delta" || kind == "snapshot" {
-			last = one
+			last = m
+		case "delta":
+			u := h.epoch(m.epoch).updates[m.seq]
+			u.at = append(u.at, now)
+			if body != nil {
+				u.probes = probes(body)
+			}
+			h.messages++
+			if m.epoch == last.epoch && m.seq > last.seq+1 {
+				h.missed += m.seq - last.seq - 1
+			}
+			last = m
 		}
 		h.mu.Unlock()
 	}
 }
 
+// first reports whether no client has had an update before.
+func (h *hearing) first(m message) bool {
+	if m.kind != "delta" {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.epoch(m.epoch)
+	if e.updates[m.seq] != nil {
+		return false
+	}
+	e.updates[m.seq] = &update{}
+	return true
+}
+
+func (h *hearing) epoch(name string) *epoch {
+	e := h.epochs[name]
+	if e == nil {
+		e = &epoch{updates: map[int64]*update{}}
+		h.epochs[name] = e
+	}
+	return e
+}
+
 // next reads up to the end of the next message. Of what is in it, it reads no more than
-// its place. The server sends each in one frame.
-func next(conn net.Conn, r *bufio.Reader) (m message, kind string, err error) {
+// its place, if not the whole is wanted. The server sends each in one frame.
+func next(conn net.Conn, r *bufio.Reader, whole func(message) bool) (m message, body []byte, err error) {
 	for {
 		frame, err := ws.ReadHeader(r)
 		if err != nil {
-			return m, "", err
+			return m, nil, err
 		}
 		head, err := r.Peek(int(min(frame.Length, headLength)))
 		if err != nil {
-			return m, "", err
+			return m, nil, err
 		}
 		switch frame.OpCode {
 		case ws.OpClose:
 			_, reason := ws.ParseCloseFrameData(head)
-			return m, "", fmt.Errorf("closed by the api: %s", reason)
+			return m, nil, fmt.Errorf("closed by the api: %s", reason)
 		case ws.OpPing:
 			if err := ws.WriteFrame(conn, ws.MaskFrame(ws.NewPongFrame(head))); err != nil {
-				return m, "", err
+				return m, nil, err
 			}
 		case ws.OpText:
-			m, kind = place(string(head))
+			if m = place(string(head)); whole(m) {
+				body = make([]byte, frame.Length)
+				_, err := io.ReadFull(r, body)
+				return m, body, err
+			}
 		}
 		if _, err := r.Discard(int(frame.Length)); err != nil {
-			return m, "", err
+			return m, nil, err
 		}
 		if frame.OpCode == ws.OpText {
-			return m, kind, nil
+			return m, nil, nil
 		}
 	}
 }
@@ -335,14 +394,34 @@ const headLength = 200
 
 // place reads where in the feed a message is, and of what kind. The fields stand at its
 // beginning, in this order: {"type":"delta","epoch":"...","seq":17,...
-func place(head string) (m message, kind string) {
+func place(head string) (m message) {
 	_, rest, _ := strings.Cut(head, `"type":"`)
-	kind, rest, _ = strings.Cut(rest, `"`)
+	m.kind, rest, _ = strings.Cut(rest, `"`)
 	_, rest, _ = strings.Cut(rest, `"epoch":"`)
 	m.epoch, rest, _ = strings.Cut(rest, `"`)
 	_, rest, _ = strings.Cut(rest, `"seq":`)
 	if end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); end > 0 {
 		m.seq, _ = strconv.ParseInt(rest[:end], 10, 64)
 	}
-	return m, kind
+	return m
+}
+
+// probes are how many of each type an update counts.
+func probes(body []byte) map[string]int {
+	var m struct {
+		Minutes []struct {
+			Type   string
+			Events int
+		}
+	}
+	if json.Unmarshal(body, &m) != nil {
+		return nil // not of this api: then no probe is heard, and the report says so
+	}
+	n := map[string]int{}
+	for _, counted := range m.Minutes {
+		if _, ok := rig.IsProbe(counted.Type); ok {
+			n[counted.Type] += counted.Events
+		}
+	}
+	return n
 }

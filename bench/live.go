@@ -56,7 +56,7 @@ func live(ctx context.Context, flags *flag.FlagSet, o liveOptions, out io.Writer
 		}
 		step := x.Step(fmt.Sprintf("%d clients", o.clients))
 		h.note(r, step)
-		heard, err := c.Result(h.probes.Heard)
+		heard, err := c.Result(h.probes.All)
 		if err != nil {
 			return fmt.Errorf("ask the clients what they got: %w", err)
 		}

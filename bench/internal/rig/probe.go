@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -76,15 +77,18 @@ type Probes struct {
 	sending sync.WaitGroup
 	working sync.WaitGroup
 
-	mu       sync.Mutex
-	waiting  map[event.UUID]time.Time // accepted, not yet seen in the database
-	live     [probeTypes][]*sent      // not yet seen in the live feed, by type
-	messages map[string][]*sent       // seen there, by the message
-	result   ProbeResult
+	mu      sync.Mutex
+	waiting map[event.UUID]time.Time // accepted, not yet seen in the database
+	live    [probeTypes][]*LiveProbe // not yet seen in the live feed, by type
+	all     []*LiveProbe
+	result  ProbeResult
 }
 
-// sent is a probe for the live feed.
-type sent struct{ due, accepted time.Time }
+// LiveProbe is a probe as the live feed counts it.
+type LiveProbe struct {
+	Type          string
+	Due, Accepted time.Time // Accepted is zero if it was not
+}
 
 // ProbeResult is what became of the probes.
 type ProbeResult struct {
@@ -96,17 +100,15 @@ type ProbeResult struct {
 	Failed    int64 // any other answer, or none
 	Missing   int64 // accepted, and not to be found within two minutes
 	FirstNo   time.Time
-	// Heard is, by epoch/seq of the live message that first counted it, when a probe was
-	// accepted.
-	Heard   map[string][]time.Time
-	Failure error // the first of those that failed
+	All       []LiveProbe // the accepted ones, by when they were due
+	Failure   error       // the first of those that failed
 }
 
 // Probe begins to send probes.
 func (r *Rig) Probe(ctx context.Context, perSecond float64) (*Probes, error) {
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &Probes{
-		rig: r, rate: perSecond, cancel: cancel, stop: make(chan struct{}), waiting: map[event.UUID]time.Time{}, messages: map[string][]*sent{},
+		rig: r, rate: perSecond, cancel: cancel, stop: make(chan struct{}), waiting: map[event.UUID]time.Time{},
 		// A connection for each that waits, when many do.
 		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 		result: ProbeResult{Accepted: NewLatency(), Queryable: NewLatency(), Live: NewLatency()},
@@ -163,14 +165,12 @@ func (p *Probes) Stop(ctx context.Context) ProbeResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.result.Missing = int64(len(p.waiting))
-	p.result.Heard = map[string][]time.Time{}
-	for message, counted := range p.messages {
-		for _, s := range counted {
-			if !s.accepted.IsZero() {
-				p.result.Heard[message] = append(p.result.Heard[message], s.accepted)
-			}
+	for _, s := range p.all {
+		if !s.Accepted.IsZero() {
+			p.result.All = append(p.result.All, *s)
 		}
 	}
+	slices.SortFunc(p.result.All, func(a, b LiveProbe) int { return a.Due.Compare(b.Due) })
 	for _, since := range p.waiting {
 		p.result.Queryable.Record(time.Since(since)) // at least that
 	}
@@ -205,20 +205,20 @@ func (p *Probes) send(ctx context.Context) {
 
 func (p *Probes) one(ctx context.Context, kind int, due time.Time) {
 	id := event.NewID(due)
-	body := fmt.Sprintf(`{"id":%q,"time":%q,"type":"probe.%d","user_id":"probe"}`, id, due.UTC().Format("2006-01-02T15:04:05.000000Z"), kind)
+	body := fmt.Sprintf(`{"id":%q,"time":%q,"type":%q,"user_id":"probe"}`, id, due.UTC().Format("2006-01-02T15:04:05.000000Z"), probeType(kind))
 	p.mu.Lock()
 	p.result.Sent++
 	// Before the answer: the database and the live feed may be faster.
 	p.waiting[id] = due
-	s := &sent{due: due}
-	p.live[kind] = append(p.live[kind], s)
+	s := &LiveProbe{Type: probeType(kind), Due: due}
+	p.all, p.live[kind] = append(p.all, s), append(p.live[kind], s)
 	p.mu.Unlock()
 	status, err := p.post(ctx, body)
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if status == http.StatusAccepted {
-		s.accepted = now
+		s.Accepted = now
 		p.result.Accepted.Record(now.Sub(due))
 		p.rig.ledger.probe(id, true)
 		return
@@ -323,25 +323,34 @@ func (p *Probes) hear(m live.Message) {
 	defer p.mu.Unlock()
 	switch m := m.(type) {
 	case live.Snapshot:
-		p.live = [probeTypes][]*sent{}
+		p.live = [probeTypes][]*LiveProbe{}
 		p.began()
 	case live.Delta:
 		for _, counted := range m.Minutes {
-			var kind int
-			if _, err := fmt.Sscanf(counted.Type, "probe.%d", &kind); err != nil || kind < 0 || kind >= probeTypes {
+			kind, ok := IsProbe(counted.Type)
+			if !ok {
 				continue
 			}
 			for range min(int(counted.Events), len(p.live[kind])) {
-				s := p.live[kind][0]
-				p.result.Live.Record(now.Sub(s.due))
-				message := fmt.Sprintf("%s/%d", m.Epoch, m.Seq)
-				p.messages[message] = append(p.messages[message], s)
+				p.result.Live.Record(now.Sub(p.live[kind][0].Due))
 				p.live[kind] = p.live[kind][1:]
 			}
 		}
 	}
 }
 
-func (p *Probes) unhear(kind int, s *sent) {
-	p.live[kind] = slices.DeleteFunc(p.live[kind], func(o *sent) bool { return o == s })
+func (p *Probes) unhear(kind int, s *LiveProbe) {
+	p.live[kind] = slices.DeleteFunc(p.live[kind], func(o *LiveProbe) bool { return o == s })
+}
+
+func probeType(kind int) string { return fmt.Sprintf("probe.%d", kind) }
+
+// IsProbe reads the type of an event.
+func IsProbe(eventType string) (kind int, ok bool) {
+	number, ok := strings.CutPrefix(eventType, "probe.")
+	if !ok {
+		return 0, false
+	}
+	kind, err := strconv.Atoi(number)
+	return kind, err == nil && kind >= 0 && kind < probeTypes
 }
