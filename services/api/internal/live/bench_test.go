@@ -22,11 +22,11 @@ func BenchmarkMessage(b *testing.B) {
 					state.add(cell{minuteOf(now) - m, fmt.Sprintf("type_%d", kind)}, count{events: int64(1000 * kind)})
 				}
 			}
-			h := &Hub{epoch: "b3f0c9d25a417e68", seq: 17, state: state}
+			l := &lane{epoch: "b3f0c9d25a417e68", seq: 17, state: state}
 			size := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				m := h.message(c.kind, now)
+				m := l.message(c.kind, now)
 				m.Minutes = state.sorted()
 				size = len(m.pack().data)
 			}

@@ -22,8 +22,9 @@ func (h *Hub) call(do func(context.Context)) bool {
 func (h *Hub) add(c *client, resume *place) bool {
 	return h.call(func(ctx context.Context) {
 		h.serving.Add(1)
-		h.clients[c] = struct{}{}
-		h.metrics.clients.Set(float64(len(h.clients)))
+		c.lane = h.lane(resume)
+		c.lane.clients[c] = struct{}{}
+		h.metrics.clients.Inc()
 		b := h.welcome(c, resume)
 		h.send(c, append(b, h.subscribe(ctx, c)...))
 	})
@@ -32,12 +33,14 @@ func (h *Hub) add(c *client, resume *place) bool {
 // change replaces what c wants.
 func (h *Hub) change(c *client, wants Subscription) {
 	h.call(func(ctx context.Context) {
-		if _, here := h.clients[c]; !here {
+		if !c.here() {
 			return // it was let go meanwhile
 		}
 		had := c.wants.Metrics
 		c.wants = wants
-		b := burst{Message{Type: "subscribed", Epoch: h.epoch, Seq: h.seq, AsOf: time.Now().UTC(), Subscription: &wants}.pack()}
+		m := c.lane.place("subscribed", time.Now())
+		m.Subscription = &wants
+		b := burst{m.pack()}
 		if wants.Metrics && !had {
 			b = append(b, h.welcome(c, nil)...)
 		}
@@ -48,7 +51,7 @@ func (h *Hub) change(c *client, wants Subscription) {
 // answer tells c what it asked for. A client that does not read answers is too slow as any.
 func (h *Hub) answer(c *client, m Message) {
 	h.call(func(context.Context) {
-		if _, here := h.clients[c]; here {
+		if c.here() {
 			h.send(c, burst{m.pack()})
 		}
 	})
@@ -61,22 +64,23 @@ func (h *Hub) dismiss(c *client, code websocket.StatusCode, reason string) {
 
 // welcome is where a client's numbers begin.
 func (h *Hub) welcome(c *client, resume *place) burst {
+	l := c.lane
 	switch {
 	case h.live:
-	case h.epoch == "":
+	case l.epoch == "":
 		return nil // just started: the snapshot, which is on its way, is the first message
 	default:
-		return burst{h.stale()} // the snapshot follows when Redis is back
+		return burst{l.stale()} // the snapshot follows when Redis is back
 	}
 	if !c.wants.Metrics {
-		return burst{h.heartbeat()}
+		return burst{l.heartbeat()}
 	}
-	if resume != nil && resume.epoch == h.epoch {
-		if missed, ok := h.ring.since(resume.seq); ok {
-			return append(missed, h.heartbeat())
+	if resume != nil && resume.epoch == l.epoch {
+		if missed, ok := l.ring.since(resume.seq); ok {
+			return append(missed, l.heartbeat())
 		}
 	}
-	return burst{h.snapshotMessage()}
+	return burst{l.snapshotMessage()}
 }
 
 // subscribe makes a client get what else it wants, and returns how that begins.
@@ -92,7 +96,7 @@ func (h *Hub) subscribe(ctx context.Context, c *client) (b burst) {
 			h.begin(ctx, widened)
 		}
 	case h.live:
-		for _, p := range h.tops(c.wants.dimensions) {
+		for _, p := range h.tops(c.lane, h.topLists(c.wants.dimensions), c.wants.dimensions) {
 			b = append(b, p)
 		}
 	}

@@ -26,6 +26,7 @@ type client struct {
 	reason string
 
 	// The hub's.
+	lane    *lane
 	wants   Subscription
 	sampler *sampler // nil without sampled events
 	good    access.Good
@@ -44,6 +45,15 @@ type transport interface {
 }
 
 func newClient(buffer int) *client { return &client{bursts: make(chan burst, buffer)} }
+
+// here reports whether the client has joined and was not let go.
+func (c *client) here() bool {
+	if c.lane == nil {
+		return false
+	}
+	_, here := c.lane.clients[c]
+	return here
+}
 
 // end makes the client close its connection, after the message that it is writing, with
 // a reason if there is a code. The hub calls it, once.

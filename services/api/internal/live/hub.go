@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -31,27 +32,21 @@ type Hub struct {
 
 	// ---
 
-	clients  map[*client]struct{}
+	lanes    []*lane // one at least
+	turn     int     // of the lane that is told next
 	samplers samplers
 
-	live    bool       // whether the numbers are current
-	epoch   string     // begins with a picture of the database
-	seq     uint64     // of the newest message of the epoch
-	base    visibility // what the epoch's picture has: these batches are not counted again
-	state   window     // as of seq
-	pending window     // counted since, not yet sent
-	values  *values    // of the dimensions; nil while nobody wants any, or before they are loaded
-	ring    ring
-	sent    time.Time // the newest update
-	topped  time.Time // the newest top
+	live   bool       // whether the numbers are current
+	base   visibility // what the epochs' picture has: these batches are not counted again
+	values *values    // of the dimensions; nil while nobody wants any, or before they are loaded
+	due    time.Time  // of the next update
+	topped time.Time  // the newest tops
 
 	flushing, topping, settling, retrying *time.Timer
+	pacing                                bool // flushing runs
 	survey                                *survey
 	surveys                               int
 	background                            sync.WaitGroup
-
-	snapshot     *packet // the snapshot message of seq and snapshotFrom, if made
-	snapshotFrom int32
 }
 
 type place struct {
@@ -76,7 +71,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.loop(working)
 	close(h.done)
 	stop()
-	for c := range h.clients {
+	for c := range h.clients() {
 		h.end(c, websocket.StatusGoingAway, goingAway)
 	}
 	h.serving.Wait()
@@ -112,9 +107,10 @@ func (h *Hub) loop(ctx context.Context) {
 		case <-h.topping.C:
 			h.tellTops()
 		case <-heartbeat.C:
-			h.broadcast(h.heartbeat(), everybody)
+			h.tell((*lane).heartbeat, everybody)
 		case <-look.C:
 			h.expel()
+			h.narrow()
 		case call := <-h.calls:
 			call(ctx)
 		}
@@ -131,7 +127,7 @@ func (h *Hub) hear(ctx context.Context, s signal) {
 		if h.live {
 			h.live = false
 			h.metrics.current.Set(0)
-			h.broadcast(h.stale(), everybody)
+			h.tell((*lane).stale, everybody)
 		}
 	case published:
 		if h.survey != nil && !h.survey.keep(s.batch) {
@@ -157,54 +153,66 @@ func (h *Hub) count(b batch) {
 		return
 	}
 	h.metrics.batches.WithLabelValues("counted").Inc()
-	waiting := len(h.pending) > 0
-	h.pending.addAll(b.counts)
+	for _, l := range h.lanes {
+		l.pending.addAll(b.counts)
+	}
 	if h.values != nil && h.values.addAll(b.values) {
 		h.topping.Reset(max(0, topInterval-time.Since(h.topped)))
 	}
-	if waiting || len(h.pending) == 0 {
-		return // the timer runs, or there is nothing to tell
-	}
-	if wait := h.cfg.Interval - time.Since(h.sent); wait > 0 {
-		h.flushing.Reset(wait)
-	} else {
+	if !h.pacing {
+		h.due = time.Now()
 		h.flush()
 	}
 }
 
-// flush sends what is pending as the next message of the epoch.
+// flush tells the next lane that has something pending, and lets the one after it wait
+// for its share of the interval.
 func (h *Hub) flush() {
-	h.flushing.Stop()
 	now := time.Now()
-	from := windowStart(now)
-	h.state.trim(from)
-	h.pending.trim(from)
-	if !h.live || len(h.pending) == 0 {
-		return
+	h.pacing = false
+	for range h.lanes {
+		l := h.lanes[h.turn%len(h.lanes)]
+		h.turn++
+		if h.update(l, now) {
+			// From when it was due, so that clients do not get fewer because this came late.
+			step := h.cfg.Interval / time.Duration(len(h.lanes))
+			if h.due = h.due.Add(step); h.due.Before(now) {
+				h.due = now
+			}
+			h.pacing = true
+			h.flushing.Reset(h.due.Sub(now))
+			return
+		}
 	}
-	h.state.addAll(h.pending)
-	h.seq++
-	m := h.message("delta", now)
-	m.Minutes = h.pending.sorted()
-	h.pending, h.sent, h.snapshot = window{}, now, nil
-	p := m.pack()
-	h.ring.push(h.seq, p)
+}
+
+// update sends a lane what is pending, and reports whether there was anything.
+func (h *Hub) update(l *lane, now time.Time) bool {
+	if !h.live {
+		return false
+	}
+	l.ring.bytes = maxRingBytes / len(h.lanes)
+	p := l.next(now)
+	if p == nil {
+		return false
+	}
 	h.metrics.messages.Inc()
-	h.broadcast(p, wantsMetrics)
+	h.broadcast(l, p, wantsMetrics)
+	return true
 }
 
 // adopt begins an epoch.
 func (h *Hub) adopt(counts window, values *values, commits visibility, reason string) {
-	h.epoch, h.seq, h.base = newEpoch(), 0, commits
-	h.state, h.pending, h.values = counts, window{}, values
-	h.sent, h.snapshot = time.Now(), nil
-	h.state.trim(windowStart(h.sent))
-	h.ring.reset(0)
+	from := windowStart(time.Now())
+	for _, l := range h.lanes {
+		l.begin(counts, from)
+	}
+	h.base, h.values = commits, values
 	h.live = true
 	h.metrics.current.Set(1)
 	h.metrics.snapshots.WithLabelValues(reason).Inc()
-	h.broadcast(h.snapshotMessage(), wantsMetrics)
-	h.broadcast(h.heartbeat(), func(c *client) bool { return !c.wants.Metrics })
+	h.tell((*lane).snapshotMessage, wantsMetrics)
+	h.tell((*lane).heartbeat, func(c *client) bool { return !c.wants.Metrics })
 	h.tellTops()
 }
 
@@ -218,10 +226,34 @@ func everybody(*client) bool { return true }
 
 func wantsMetrics(c *client) bool { return c.wants.Metrics }
 
-// broadcast sends a message to those who want it. It never blocks.
-func (h *Hub) broadcast(p *packet, wants func(*client) bool) {
+// clients are those of all lanes.
+func (h *Hub) clients() iter.Seq[*client] {
+	return func(yield func(*client) bool) {
+		for _, l := range h.lanes {
+			for c := range l.clients {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// tell sends each lane's message to those who want it; while the numbers are not current,
+// that they are stale.
+func (h *Hub) tell(message func(*lane) *packet, wants func(*client) bool) {
+	if !h.live {
+		message = (*lane).stale
+	}
+	for _, l := range h.lanes {
+		h.broadcast(l, message(l), wants)
+	}
+}
+
+// broadcast sends a message to those of a lane who want it. It never blocks.
+func (h *Hub) broadcast(l *lane, p *packet, wants func(*client) bool) {
 	b := burst{p}
-	for c := range h.clients {
+	for c := range l.clients {
 		if wants(c) {
 			h.send(c, b)
 		}
@@ -241,7 +273,7 @@ func (h *Hub) send(c *client, b burst) {
 
 // expel lets go of the clients whose keys were withdrawn.
 func (h *Hub) expel() {
-	for c := range h.clients {
+	for c := range h.clients() {
 		if !c.good() {
 			h.end(c, statusForbidden, "the key was withdrawn")
 		}
@@ -251,42 +283,12 @@ func (h *Hub) expel() {
 // end lets go of a client, which may be gone already. Without a code, its connection has
 // ended by itself.
 func (h *Hub) end(c *client, code websocket.StatusCode, reason string) {
-	if _, here := h.clients[c]; !here {
+	if !c.here() {
 		return
 	}
 	c.end(code, reason)
 	h.samplers.leave(c)
-	delete(h.clients, c)
-	h.metrics.clients.Set(float64(len(h.clients)))
-}
-
-// message is the frame of what is said about the state as of seq.
-func (h *Hub) message(kind string, now time.Time) Message {
-	sum := h.state.total()
-	return Message{Type: kind, Epoch: h.epoch, Seq: h.seq, AsOf: now.UTC(), From: timeOf(windowStart(now)), Totals: &totals{sum.events, sum.value}}
-}
-
-// snapshotMessage is made once for all clients that come between two updates.
-func (h *Hub) snapshotMessage() *packet {
-	now := time.Now()
-	if from := windowStart(now); h.snapshot == nil || h.snapshotFrom != from {
-		h.state.trim(from)
-		m := h.message("snapshot", now)
-		m.Minutes = h.state.sorted()
-		h.snapshot, h.snapshotFrom = m.pack(), from
-	}
-	return h.snapshot
-}
-
-func (h *Hub) heartbeat() *packet {
-	if !h.live {
-		return h.stale()
-	}
-	now := time.Now()
-	h.state.trim(windowStart(now))
-	return h.message("heartbeat", now).pack()
-}
-
-func (h *Hub) stale() *packet {
-	return Message{Type: "stale", Epoch: h.epoch, Seq: h.seq, AsOf: time.Now().UTC()}.pack()
+	delete(c.lane.clients, c)
+	c.lane.emptied = time.Now()
+	h.metrics.clients.Dec()
 }

@@ -1,10 +1,10 @@
 // Package live shows the last hour as it happens: a snapshot, then what changes.
 //
 // A consumer publishes each batch's deltas after its commit. The feed (feed.go)
-// receives them; the hub (hub.go) keeps the state and hands each change, marshalled
-// once, to all clients that want it (subscription.go): counts by type (window.go),
-// values of dimensions (values.go), sampled events (sample.go). A client (client.go)
-// is one connection, a WebSocket (socket.go) or server-sent events (stream.go). What
+// receives them; the hub (hub.go) keeps the state and hands each change to the clients
+// that want it (subscription.go), marshalled once for all of a lane (lane.go): counts by
+// type (window.go), values of dimensions (values.go), sampled events (sample.go). A client
+// (client.go) is one connection, a WebSocket (socket.go) or server-sent events (stream.go). What
 // the hub knows comes from a picture of the database (picture.go) and the batches that
 // the picture does not have, so the numbers are exact from the first message on.
 package live
@@ -39,6 +39,6 @@ func New(cfg Config, stream string, conn redis.UniversalClient, reader *query.Re
 		painter: painter{reader},
 		signals: make(chan signal, 64), pictures: make(chan picture),
 		calls: make(chan func(context.Context)), done: make(chan struct{}),
-		clients: map[*client]struct{}{}, samplers: samplers{}, ring: ring{messages: maxRing, bytes: maxRingBytes},
+		lanes: []*lane{newLane()}, samplers: samplers{},
 	}
 }

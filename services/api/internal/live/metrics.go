@@ -18,7 +18,7 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weir_api_live_slow_closes_total", Help: "Live clients closed because they did not keep up."}),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "weir_api_live_updates_total", Help: "Live updates made; each goes to every client that wants metrics."}),
+			Name: "weir_api_live_updates_total", Help: "Live updates made; each goes to up to 1,000 of the clients that want metrics."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_api_live_batches_total", Help: "Batches received, by whether they were counted or known from the database already."}, []string{"outcome"}),
 		snapshots: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -78,8 +78,15 @@ func (h *Hub) sample(events []json.RawMessage) {
 		if len(chosen) == 0 {
 			continue
 		}
-		b := burst{Message{Type: "events", Epoch: h.epoch, Seq: h.seq, AsOf: now.UTC(), Events: chosen}.pack()}
+		bursts := map[*lane]burst{}
 		for c := range s.clients {
+			b := bursts[c.lane]
+			if b == nil {
+				m := c.lane.place("events", now)
+				m.Events = chosen
+				b = burst{m.pack()}
+				bursts[c.lane] = b
+			}
 			h.send(c, b)
 		}
 	}

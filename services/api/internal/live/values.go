@@ -110,44 +110,54 @@ func byEvents(a, b share) int {
 	return cmp.Or(cmp.Compare(b.Events, a.Events), cmp.Compare(a.Name, b.Name))
 }
 
-// tops are the messages for the dimensions in the set, by dimension.
-func (h *Hub) tops(of dimensions) map[rollup.Dimension]*packet {
-	now := time.Now()
-	h.values.trim(windowStart(now))
-	lists, packets := h.values.top(of), map[rollup.Dimension]*packet{}
+// topLists are the window's most frequent values of the dimensions in the set.
+func (h *Hub) topLists(of dimensions) [rollup.Dimensions][]share {
+	h.values.trim(windowStart(time.Now()))
+	return h.values.top(of)
+}
+
+// tops are a lane's messages for the dimensions in the set, by dimension.
+func (h *Hub) tops(l *lane, lists [rollup.Dimensions][]share, of dimensions) map[rollup.Dimension]*packet {
+	now, packets := time.Now(), map[rollup.Dimension]*packet{}
 	for d := rollup.Path; int(d) < rollup.Dimensions; d++ {
 		if !of.has(d) {
 			continue
 		}
-		list := lists[d]
-		if list == nil {
-			list = []share{}
+		m := l.place("top", now)
+		m.From, m.Dimension, m.Top, m.Partial = timeOf(windowStart(now)), d.String(), lists[d], h.values.partial
+		if m.Top == nil {
+			m.Top = []share{}
 		}
-		packets[d] = Message{Type: "top", Epoch: h.epoch, Seq: h.seq, AsOf: now.UTC(), From: timeOf(windowStart(now)),
-			Dimension: d.String(), Top: list, Partial: h.values.partial}.pack()
+		packets[d] = m.pack()
 	}
 	return packets
 }
 
-// tellTops sends the tops that changed, as of a seq that everybody has.
+// tellTops sends the tops that changed, as of a seq that everybody who wants them has.
 func (h *Hub) tellTops() {
 	h.topping.Stop()
 	if h.values == nil || !h.live {
 		return
 	}
-	h.flush()
-	h.values.trim(windowStart(time.Now()))
-	wanted := h.values.changed & h.wanted()
+	lists := h.topLists(h.wanted())
+	changed := h.values.changed
 	h.values.changed, h.topped = 0, time.Now()
-	for d, p := range h.tops(wanted) {
-		h.broadcast(p, func(c *client) bool { return c.wants.dimensions.has(d) })
+	for _, l := range h.lanes {
+		wanted := changed & l.wanted()
+		if wanted == 0 {
+			continue
+		}
+		h.update(l, h.topped)
+		for d, p := range h.tops(l, lists, wanted) {
+			h.broadcast(l, p, func(c *client) bool { return c.wants.dimensions.has(d) })
+		}
 	}
 }
 
-// wanted are the dimensions that somebody wants.
+// wanted are the dimensions that some client wants.
 func (h *Hub) wanted() (all dimensions) {
-	for c := range h.clients {
-		all |= c.wants.dimensions
+	for _, l := range h.lanes {
+		all |= l.wanted()
 	}
 	return all
 }
