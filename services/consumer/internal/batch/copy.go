@@ -55,6 +55,26 @@ func appendRow(dst []byte, e *event.Event) []byte {
 	return append(dst, e.Properties...)
 }
 
+// DeadColumns are the columns of dead_letters that AppendDeadCopy fills, in order.
+const DeadColumns = "stream, stream_id, payload, stage, reason, attempts, arrived_at"
+
+// AppendDeadCopy appends dead letters of a first attempt in COPY's binary format.
+func AppendDeadCopy(dst []byte, dead []DeadLetter) []byte {
+	dst = append(dst, copyHeader...)
+	for i := range dead {
+		d := &dead[i]
+		dst = append(dst, 0, 7)
+		for _, field := range []string{d.Stream, d.Entry.ID, d.Entry.Payload, string(d.Stage), d.Reason} {
+			dst = binary.BigEndian.AppendUint32(dst, uint32(len(field)))
+			dst = append(dst, field...)
+		}
+		dst = append(dst, 0, 0, 0, 4, 0, 0, 0, 1) // attempts
+		dst = append(dst, 0, 0, 0, 8)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(pgTime(d.Entry.Time())))
+	}
+	return append(dst, copyTrailer...)
+}
+
 func appendNull(dst []byte) []byte { return append(dst, 0xff, 0xff, 0xff, 0xff) }
 
 // appendText appends a text field; an empty one is NULL.

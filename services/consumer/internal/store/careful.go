@@ -81,7 +81,7 @@ type bisector struct {
 func (w *bisector) insert(ctx context.Context, lo, hi int) error {
 	return w.halve(ctx, lo, hi, w.insert, func() error {
 		err := pgx.BeginFunc(ctx, w.tx, func(tx pgx.Tx) error { // nested: a savepoint
-			return copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi), atEnd{})
+			return copyIn(ctx, tx, "staging", batch.Columns, w.batch.Copy(lo, hi))
 		})
 		if err != nil {
 			return fmt.Errorf("stage events: %w", err)

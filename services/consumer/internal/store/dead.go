@@ -26,7 +26,7 @@ func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) 
 	stages, reasons, attempts, arrived := make([]string, n), make([]string, n), make([]int32, n), make([]time.Time, n)
 	for i, d := range dead {
 		streams[i], ids[i], payloads[i] = d.Stream, d.Entry.ID, []byte(d.Entry.Payload)
-		stages[i], reasons[i], attempts[i], arrived[i] = string(d.Stage), storable(d.Reason), 1, d.Entry.Time()
+		stages[i], reasons[i], attempts[i], arrived[i] = string(d.Stage), d.Reason, 1, d.Entry.Time()
 	}
 	if _, err := tx.Exec(ctx, insertDead, streams, ids, payloads, stages, reasons, attempts, arrived); err != nil {
 		return fmt.Errorf("insert dead letters: %w", err)
@@ -34,7 +34,7 @@ func insertDeadLetters(ctx context.Context, tx pgx.Tx, dead []batch.DeadLetter) 
 	return nil
 }
 
-// once drops what is there twice, and keeps the order of arrival: two chunks of a batch
+// once makes reasons storable, drops what is there twice, and keeps the order of arrival: two chunks of a batch
 // may overlap, as after a long wait, when a consumer takes over what it holds itself;
 // and one statement may touch a row only once.
 func once(dead []batch.DeadLetter) []batch.DeadLetter {
@@ -44,6 +44,7 @@ func once(dead []batch.DeadLetter) []batch.DeadLetter {
 	for _, d := range dead {
 		if e := (entry{d.Stream, d.Entry.ID}); !seen[e] {
 			seen[e] = true
+			d.Reason = storable(d.Reason)
 			kept = append(kept, d)
 		}
 	}

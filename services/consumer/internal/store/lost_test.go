@@ -78,7 +78,6 @@ func (p *proxy) relay(client net.Conn) {
 	if err != nil {
 		return
 	}
-	var lose atomic.Bool
 	var back sync.WaitGroup
 	back.Go(func() {
 		defer client.Close()
@@ -88,7 +87,7 @@ func (p *proxy) relay(client net.Conn) {
 			if err != nil {
 				return
 			}
-			if lose.Load() { // the server has answered, so it has committed
+			if p.loseCommit.Load() && bytes.Contains(buffer[:n], []byte("COMMIT\x00")) { // it is done
 				p.loseCommit.Store(false)
 				return
 			}
@@ -102,9 +101,6 @@ func (p *proxy) relay(client net.Conn) {
 		n, err := client.Read(buffer)
 		if err != nil {
 			break
-		}
-		if p.loseCommit.Load() && bytes.Contains(bytes.ToLower(buffer[:n]), []byte("commit\x00")) {
-			lose.Store(true)
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			break

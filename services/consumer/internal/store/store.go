@@ -91,17 +91,30 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 }
 
 func (s *Store) optimistic(ctx context.Context, b *batch.Batch) (r Result, err error) {
-	r.Inserted = len(b.Rows)
-	err = s.transaction(ctx, func(tx pgx.Tx) error {
-		if err := copyIn(ctx, tx, "events", batch.Columns, b.Copy(0, len(b.Rows)), atEnd{s.Step, step.Copying}); err != nil {
-			return fmt.Errorf("copy events: %w", err)
+	loads := []load{{"events", batch.Columns, b.Copy(0, len(b.Rows)), step.Copying, step.Copied}}
+	dead := load{done: step.DeadLettered}
+	if len(b.Dead) > 0 {
+		dead.table, dead.columns, dead.parts = "dead_letters", batch.DeadColumns, [][]byte{batch.AppendDeadCopy(nil, once(b.Dead))}
+	}
+	loads = append(loads, dead)
+	if r.XID, err = s.copyAll(ctx, append(loads, counts(b)...)); err != nil {
+		return Result{}, fmt.Errorf("write batch: %w", err)
+	}
+	r.Inserted, r.Dead = len(b.Rows), len(b.Dead)
+	return r, nil
+}
+
+// counts are the deltas, and who was seen.
+func counts(b *batch.Batch) (loads []load) {
+	if b.Deltas.Len() > 0 {
+		loads = append(loads, load{table: "rollup_deltas", columns: batch.DeltaColumns, parts: [][]byte{b.Deltas.AppendCopy(nil)}})
+	}
+	for i, sets := range b.Deltas.AppendUsersCopy([2][]byte{}) {
+		if len(sets) > 0 {
+			loads = append(loads, load{table: rollup.UserLogs[i], columns: batch.UserColumns, parts: [][]byte{sets}})
 		}
-		s.Step.At(step.Copied)
-		r.XID, err = s.finish(ctx, tx, b, b.Dead)
-		r.Dead = len(b.Dead)
-		return err
-	})
-	return r, err
+	}
+	return loads
 }
 
 // finish writes what goes with the rows: dead letters, and the deltas last.
@@ -110,17 +123,9 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 		return 0, err
 	}
 	s.Step.At(step.DeadLettered)
-	if b.Deltas.Len() > 0 {
-		if err := copyIn(ctx, tx, "rollup_deltas", batch.DeltaColumns, [][]byte{b.Deltas.AppendCopy(nil)}, atEnd{}); err != nil {
-			return 0, fmt.Errorf("copy deltas: %w", err)
-		}
-	}
-	for i, sets := range b.Deltas.AppendUsersCopy([2][]byte{}) {
-		if len(sets) == 0 {
-			continue
-		}
-		if err := copyIn(ctx, tx, rollup.UserLogs[i], batch.UserColumns, [][]byte{sets}, atEnd{}); err != nil {
-			return 0, fmt.Errorf("copy users: %w", err)
+	for _, l := range counts(b) {
+		if err := copyIn(ctx, tx, l.table, l.columns, l.parts); err != nil {
+			return 0, fmt.Errorf("copy %s: %w", l.table, err)
 		}
 	}
 	err = tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)
@@ -135,24 +140,11 @@ func (s *Store) transaction(ctx context.Context, f func(pgx.Tx) error) error {
 	return nil
 }
 
-func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte, end atEnd) error {
-	readers := make([]io.Reader, len(parts), len(parts)+1)
+func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte) error {
+	readers := make([]io.Reader, len(parts))
 	for i, p := range parts {
 		readers[i] = bytes.NewReader(p)
 	}
-	readers = append(readers, end)
 	_, err := tx.Conn().PgConn().CopyFrom(ctx, io.MultiReader(readers...), "COPY "+table+" ("+columns+") FROM STDIN BINARY")
 	return err
-}
-
-// atEnd is an empty reader that tells of a step when it is reached: what was read
-// before it is on its way by then.
-type atEnd struct {
-	hook step.Hook
-	step step.Step
-}
-
-func (e atEnd) Read([]byte) (int, error) {
-	e.hook.At(e.step)
-	return 0, io.EOF
 }
