@@ -14,6 +14,7 @@ import (
 	"weir/services/consumer/internal/batch"
 	"weir/services/consumer/internal/step"
 	"weir/services/consumer/internal/store"
+	"weir/services/consumer/internal/stream"
 	"weir/services/shared/retry"
 	"weir/services/shared/rollup"
 	"weir/services/shared/telemetry"
@@ -42,8 +43,9 @@ func (p *Pipeline) write(ctx context.Context) error {
 		p.metrics.decode.Observe(time.Since(start).Seconds())
 		p.Step.At(step.Decoded)
 
-		// 3. Commit rows, dead letters and deltas in one transaction. Crash: all of it
-		// is stored and the entries are pending; redelivered, they are recognised.
+		// 3. Commit rows, dead letters and deltas in one transaction. Crash: all of it is
+		// stored and the entries are pending; redelivered, they are recognised. The live
+		// feed misses a delta until it next compares itself with the database.
 		result, err := p.commitTraced(ctx, b)
 		if err != nil {
 			p.Log.Warn("A batch was not written in time and stays pending.", "entries", b.Entries(), "error", err)
@@ -52,12 +54,10 @@ func (p *Pipeline) write(ctx context.Context) error {
 		p.committed(b, result)
 		p.Step.At(step.Committed)
 
-		// 4. Acknowledge. Crash: done, but the live feed misses a delta until it next
-		// compares itself with the database.
-		p.acknowledge(ctx, b)
-		p.Step.At(step.Acknowledged)
-
-		// 5. Publish when that was, and to the live feed the deltas and a few of the events.
+		// 4. Publish when that was, and to the live feed the deltas and a few of the events.
+		// Before they are acknowledged, so that whoever watches waits for one answer of Redis
+		// less. Crash: all is stored and published, and the entries are pending; redelivered,
+		// they are recognised.
 		message = message[:0]
 		if b.Deltas.Len() > 0 {
 			live := rollup.Batch{XID: result.XID, Deltas: b.Deltas.List(rollup.LiveSince(start)), Sample: b.Sample()}
@@ -65,6 +65,10 @@ func (p *Pipeline) write(ctx context.Context) error {
 		}
 		p.publish(ctx, message)
 		p.Step.At(step.Published)
+
+		// 5. Acknowledge. Crash: done.
+		p.acknowledge(ctx, b)
+		p.Step.At(step.Acknowledged)
 	}
 }
 
@@ -81,35 +85,51 @@ func (p *Pipeline) publish(ctx context.Context, live []byte) {
 	}
 }
 
-// gather fills the batch: with what is there, and what arrives in a while after the
-// first chunk. It returns false when there is nothing more to come.
+// gather fills the batch: with what is there, and what arrives in a while after the first
+// chunk; or, where batches have few events, in a while after the last batch, so that the
+// first event after a pause is written at once. It returns false when there is nothing more
+// to come.
 func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	p.gathering.Lock()
 	defer p.gathering.Unlock()
-	var full <-chan time.Time
-	for {
+	var c stream.Chunk
+	var ok bool
+	select {
+	case c, ok = <-p.chunks:
+	case <-ctx.Done():
+	}
+	if !ok {
+		return false
+	}
+	last := p.lastBatch.Load()
+	while := wait(p.Config.BatchWait, time.Duration(p.lastTook.Load()), last)
+	if last < few {
+		while -= time.Since(p.gathered)
+	}
+	due := time.NewTimer(while)
+	defer due.Stop()
+	defer func() { p.gathered = time.Now() }()
+	for ok {
+		b.Add(c)
+		if b.Entries() >= p.size.events() || b.Bytes() >= p.Config.BatchBytes {
+			p.behind.Store(true)
+			return true
+		}
 		select {
-		case c, ok := <-p.chunks:
-			if !ok {
-				return b.Entries() > 0
-			}
-			b.Add(c)
-			if b.Entries() >= p.size.events() || b.Bytes() >= p.Config.BatchBytes {
-				p.behind.Store(true)
-				return true
-			}
-			if full == nil {
-				timer := time.NewTimer(wait(p.Config.BatchWait, time.Duration(p.lastTook.Load()), p.lastBatch.Load()))
-				defer timer.Stop()
-				full = timer.C
-			}
-		case <-full:
+		case c, ok = <-p.chunks: // what is there comes first
+			continue
+		default:
+		}
+		select {
+		case c, ok = <-p.chunks:
+		case <-due.C:
 			p.behind.Store(false)
 			return true
 		case <-ctx.Done():
 			return false
 		}
 	}
+	return true
 }
 
 // wait is how long a batch waits to fill up: three times as long as the last transaction

@@ -19,18 +19,18 @@ const (
 	DeadLettered Step = "dead-lettered"
 	Counted      Step = "counted" // the deltas are written: COMMIT comes next
 	Committed    Step = "committed"
-	Acknowledged Step = "acknowledged"
 	Published    Step = "published"
+	Acknowledged Step = "acknowledged"
 )
 
 // Optimistic is the steps of a batch that is copied straight into the table.
 func Optimistic() []Step {
-	return []Step{Gathered, Decoded, Resolved, Copying, Copied, DeadLettered, Counted, Committed, Acknowledged, Published}
+	return []Step{Gathered, Decoded, Resolved, Copying, Copied, DeadLettered, Counted, Committed, Published, Acknowledged}
 }
 
 // Careful is the steps of a batch that may hold what is stored already.
 func Careful() []Step {
-	return []Step{Gathered, Decoded, Resolved, Staged, Inserted, DeadLettered, Counted, Committed, Acknowledged, Published}
+	return []Step{Gathered, Decoded, Resolved, Staged, Inserted, DeadLettered, Counted, Committed, Published, Acknowledged}
 }
 
 // Hook is called at each step; nil is none. It may end the process.
