@@ -26,7 +26,7 @@ type Config struct {
 	Origins      []string      `env:"LIVE_ORIGINS" help:"Origins whose pages may open the live feed, such as https://example.com or *.example.com; the service's own host always may."`
 	ClientBuffer int           `env:"LIVE_CLIENT_BUFFER" default:"64" min:"1" max:"10000" help:"Messages that wait for one live client; one more and it is closed as too slow. They are shared, so a client costs little."`
 	MaxClients   int           `env:"LIVE_MAX_CLIENTS" default:"10000" min:"1" help:"Live clients that one instance takes."`
-	Interval     time.Duration `env:"LIVE_INTERVAL" default:"100ms" min:"10ms" max:"10s" help:"Shortest time between two live updates; what happens within it is one update."`
+	Interval     time.Duration `env:"LIVE_INTERVAL" default:"100ms" min:"10ms" max:"10s" help:"Shortest time between two live updates of a client; what happens within it is one update. More than 1,000 clients are told in turns within it."`
 	Heartbeat    time.Duration `env:"LIVE_HEARTBEAT" default:"15s" min:"100ms" max:"5m" help:"How often live clients are told that all is well."`
 	Reconcile    time.Duration `env:"LIVE_RECONCILE" default:"10s" min:"1s" max:"1h" help:"How often the live numbers are compared with the database."`
 }

@@ -101,6 +101,20 @@ func TestARedeliveredDeadLetterStaysOne(t *testing.T) {
 	require.EqualValues(t, 1, count(t, pool, "events"))
 }
 
+// Redis may lose what it knew of a group, and deliver anew what is stored already.
+func TestADeadLetterThatIsDeliveredAsIfForTheFirstTimeStaysOne(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	for attempt := 1; attempt <= 2; attempt++ {
+		r, err := s.Write(t.Context(), decoded(fixture.Chunk(key, 1, "{", "\x00", "")))
+		require.NoError(t, err)
+		require.Equal(t, 3, r.Dead)
+		require.Equal(t, attempt > 1, r.Careful)
+		require.EqualValues(t, 3, fixture.Number(t, pool, `SELECT count(*) FROM dead_letters WHERE attempts = $1`, attempt))
+	}
+	require.EqualValues(t, 3, count(t, pool, "dead_letters"))
+}
+
 // After a long outage a consumer takes over what it holds itself.
 func TestAnEntryThatIsTwiceInABatchIsOneDeadLetter(t *testing.T) {
 	t.Parallel()
