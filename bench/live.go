@@ -78,6 +78,9 @@ func live(ctx context.Context, flags *flag.FlagSet, o liveOptions, out io.Writer
 		if heard.closed > 0 {
 			x.Note("%d of %d clients were closed before the end: %s", heard.closed, o.clients, heard.why)
 		}
+		if all := int64(o.clients * len(h.probes.All)); heard.latency.Count() < all {
+			x.Note("of %d times that a client should have heard of a probe there were %d: the others, if no client was closed, came with a snapshot", all, heard.latency.Count())
+		}
 		if heard.missed > 0 {
 			x.Invalidate("clients that were connected all the time missed %d messages", heard.missed)
 		}

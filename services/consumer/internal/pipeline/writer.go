@@ -102,11 +102,11 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 		return false
 	}
 	last := p.lastBatch.Load()
-	while := wait(p.Config.BatchWait, time.Duration(p.lastTook.Load()), last)
+	pause := wait(p.Config.BatchWait, time.Duration(p.lastTook.Load()), last)
 	if last < few {
-		while -= time.Since(p.gathered)
+		pause -= time.Since(p.gathered)
 	}
-	due := time.NewTimer(while)
+	due := time.NewTimer(pause)
 	defer due.Stop()
 	defer func() { p.gathered = time.Now() }()
 	for ok {
