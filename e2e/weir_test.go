@@ -159,7 +159,7 @@ func environment(box *harness.Sandbox) map[string]string {
 	return map[string]string{
 		"REDIS_URL": box.RedisURL, "POSTGRES_URL": box.PostgresURL, "STREAM_NAME": box.StreamName,
 		"API_PORT": "0", "CONSUMER_PORT": "0", "INGESTION_PORT": "0", "BIND_HOST": "127.0.0.1",
-		"POSTGRES_POOL_SIZE": "10", "CONSUMER_NAME": "e2e",
+		"POSTGRES_POOL_SIZE": "10", "POSTGRES_CONNECT_TIMEOUT": "20s", "CONSUMER_NAME": "e2e",
 	}
 }
 

@@ -76,7 +76,7 @@ func (w *world) start(settings ...string) *world {
 	w.t.Helper()
 	env := map[string]string{
 		"REDIS_URL": w.box.RedisURL, "POSTGRES_URL": w.box.PostgresURL, "STREAM_NAME": w.box.StreamName,
-		"API_PORT": "0", "BIND_HOST": "127.0.0.1", "POSTGRES_POOL_SIZE": "10",
+		"API_PORT": "0", "BIND_HOST": "127.0.0.1", "POSTGRES_POOL_SIZE": "10", "POSTGRES_CONNECT_TIMEOUT": "20s", // other tests keep the machine busy
 	}
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
