@@ -215,7 +215,7 @@ type epoch struct {
 }
 
 type update struct {
-	probes map[string]int // that it counts, by type
+	counts map[string]int // by type of event
 	at     []time.Time    // when each client had it
 }
 
@@ -240,7 +240,7 @@ func (e *epoch) measure(probes []rig.LiveProbe, into rig.Latency) {
 	}
 	for _, seq := range slices.Sorted(maps.Keys(e.updates)) {
 		u := e.updates[seq]
-		for kind, n := range u.probes {
+		for kind, n := range u.counts {
 			n = min(n, len(due[kind]))
 			for _, p := range due[kind][:n] {
 				for _, at := range u.at {
@@ -328,7 +328,7 @@ func (h *hearing) listen(ctx context.Context, conn net.Conn, r *bufio.Reader) {
 			u := h.epoch(m.epoch).updates[m.seq]
 			u.at = append(u.at, now)
 			if body != nil {
-				u.probes = probes(body)
+				u.counts = counts(body)
 			}
 			h.messages++
 			if m.epoch == last.epoch && m.seq > last.seq+1 {
@@ -418,8 +418,8 @@ func place(head string) (m message) {
 	return m
 }
 
-// probes are how many of each type an update counts.
-func probes(body []byte) map[string]int {
+// counts are how many events of each type an update counts.
+func counts(body []byte) map[string]int {
 	var m struct {
 		Minutes []struct {
 			Type   string
@@ -431,9 +431,7 @@ func probes(body []byte) map[string]int {
 	}
 	n := map[string]int{}
 	for _, counted := range m.Minutes {
-		if _, ok := rig.IsProbe(counted.Type); ok {
-			n[counted.Type] += counted.Events
-		}
+		n[counted.Type] += counted.Events
 	}
 	return n
 }

@@ -327,7 +327,7 @@ func (p *Probes) hear(m live.Message) {
 		p.began()
 	case live.Delta:
 		for _, counted := range m.Minutes {
-			kind, ok := IsProbe(counted.Type)
+			kind, ok := probeKind(counted.Type)
 			if !ok {
 				continue
 			}
@@ -345,8 +345,8 @@ func (p *Probes) unhear(kind int, s *LiveProbe) {
 
 func probeType(kind int) string { return fmt.Sprintf("probe.%d", kind) }
 
-// IsProbe reads the type of an event.
-func IsProbe(eventType string) (kind int, ok bool) {
+// probeKind reads the type of a probe.
+func probeKind(eventType string) (kind int, ok bool) {
 	number, ok := strings.CutPrefix(eventType, "probe.")
 	if !ok {
 		return 0, false

@@ -96,7 +96,8 @@ func (h *Hub) subscribe(ctx context.Context, c *client) (b burst) {
 			h.begin(ctx, widened)
 		}
 	case h.live:
-		for _, p := range h.tops(c.lane, h.topLists(c.wants.dimensions), c.wants.dimensions) {
+		h.values.trim(windowStart(time.Now()))
+		for _, p := range h.tops(c.lane, h.values.top(c.wants.dimensions), c.wants.dimensions) {
 			b = append(b, p)
 		}
 	}

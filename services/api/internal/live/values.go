@@ -110,12 +110,6 @@ func byEvents(a, b share) int {
 	return cmp.Or(cmp.Compare(b.Events, a.Events), cmp.Compare(a.Name, b.Name))
 }
 
-// topLists are the window's most frequent values of the dimensions in the set.
-func (h *Hub) topLists(of dimensions) [rollup.Dimensions][]share {
-	h.values.trim(windowStart(time.Now()))
-	return h.values.top(of)
-}
-
 // tops are a lane's messages for the dimensions in the set, by dimension.
 func (h *Hub) tops(l *lane, lists [rollup.Dimensions][]share, of dimensions) map[rollup.Dimension]*packet {
 	now, packets := time.Now(), map[rollup.Dimension]*packet{}
@@ -139,8 +133,9 @@ func (h *Hub) tellTops() {
 	if h.values == nil || !h.live {
 		return
 	}
-	lists := h.topLists(h.wanted())
-	changed := h.values.changed
+	h.values.trim(windowStart(time.Now()))
+	changed := h.values.changed & h.wanted()
+	lists := h.values.top(changed)
 	h.values.changed, h.topped = 0, time.Now()
 	for _, l := range h.lanes {
 		wanted := changed & l.wanted()

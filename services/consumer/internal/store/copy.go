@@ -20,8 +20,8 @@ import (
 // load is what one COPY brings into a table.
 type load struct {
 	table, columns string
-	parts          [][]byte  // in COPY's binary format
-	all, done      step.Step // reached when all but its end is sent, and when that is
+	parts          [][]byte    // in COPY's binary format
+	all, done      []step.Step // reached when all but its end is sent, and when that is
 }
 
 // copyAll commits loads in one transaction, in order, and returns its number. All of it is
@@ -101,9 +101,6 @@ func (w *wire) send(loads []load) {
 	var begin strings.Builder
 	begin.WriteString("BEGIN")
 	for _, l := range loads {
-		if l.table == "" {
-			continue
-		}
 		fmt.Fprintf(&begin, "; COPY %s (%s) FROM STDIN BINARY", l.table, l.columns)
 	}
 	begin.WriteString("; SELECT pg_current_xact_id()")
@@ -112,11 +109,9 @@ func (w *wire) send(loads []load) {
 		for _, p := range l.parts {
 			w.data(p)
 		}
-		w.at(l.all)
-		if l.table != "" {
-			w.add(&pgproto3.CopyDone{})
-		}
-		w.at(l.done)
+		w.at(l.all...)
+		w.add(&pgproto3.CopyDone{})
+		w.at(l.done...)
 	}
 	w.at(step.Counted)
 	w.add(&pgproto3.Query{String: "COMMIT"})
@@ -150,9 +145,12 @@ func (w *wire) flush() {
 	w.buf = w.buf[:0]
 }
 
-// at tells a test of a step. What was before it is on its way by then.
-func (w *wire) at(s step.Step) {
-	if w.hook != nil && s != "" {
+// at tells a test of steps. What was before them is on its way by then.
+func (w *wire) at(steps ...step.Step) {
+	if w.hook == nil {
+		return
+	}
+	for _, s := range steps {
 		w.flush()
 		w.hook.At(s)
 	}

@@ -91,12 +91,12 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 }
 
 func (s *Store) optimistic(ctx context.Context, b *batch.Batch) (r Result, err error) {
-	loads := []load{{"events", batch.Columns, b.Copy(0, len(b.Rows)), step.Copying, step.Copied}}
-	dead := load{done: step.DeadLettered}
+	loads := []load{{"events", batch.Columns, b.Copy(0, len(b.Rows)), []step.Step{step.Copying}, []step.Step{step.Copied}}}
 	if len(b.Dead) > 0 {
-		dead.table, dead.columns, dead.parts = "dead_letters", batch.DeadColumns, [][]byte{batch.AppendDeadCopy(nil, once(b.Dead))}
+		loads = append(loads, load{table: "dead_letters", columns: batch.DeadColumns, parts: [][]byte{batch.AppendDeadCopy(nil, once(b.Dead))}})
 	}
-	loads = append(loads, dead)
+	last := &loads[len(loads)-1]
+	last.done = append(last.done, step.DeadLettered)
 	if r.XID, err = s.copyAll(ctx, append(loads, counts(b)...)); err != nil {
 		return Result{}, fmt.Errorf("write batch: %w", err)
 	}
