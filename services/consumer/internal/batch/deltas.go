@@ -35,13 +35,14 @@ type Deltas struct {
 
 // kind has the counters of one event type.
 type kind struct {
-	name string
-	by   [rollup.Dimensions]map[string]*counter
+	name   string
+	number uint32 // among this writer's kinds, from 1 on
+	by     [rollup.Dimensions]map[string]*counter
 }
 
 type counter struct {
 	key    rollup.Key
-	number uint32 // among this writer's counters
+	number uint32 // among this writer's counters, from 1 on
 	id     int32  // rollup_keys.id; 0 while unknown
 	line   int32  // index of its newest line in the batch, plus one; 0 without
 }
@@ -126,34 +127,30 @@ func (d *Deltas) Add(e *event.Event) {
 	user := unique.Hash(e.Actor())
 	k := d.kinds[e.Type]
 	if k == nil {
-		k = &kind{name: clone(e.Type)}
+		k = &kind{name: clone(e.Type), number: uint32(len(d.kinds)) + 1}
 		d.kinds[k.name] = k
 	}
-	all := d.count(k, rollup.All, "", minute, e.Value, user)
+	visit := d.logged.of(k.number, minute, user)
+	all := d.count(k, rollup.All, "", minute, e.Value, visit)
 	if e.SessionID != "" {
-		session := unique.Hash(e.SessionID)
-		l := &d.lines[all]
-		if d.logged.add(l.counter.number|ofSession, minute, session) {
+		if session := unique.Hash(e.SessionID); visit.addSession(session) {
 			d.sessions = append(d.sessions, sighting{all, session})
-			l.seen[sessions]++
+			d.lines[all].seen[sessions]++
 		}
 	}
 	for i := rollup.Path; int(i) < rollup.Dimensions; i++ {
 		if value := i.Of(e); value != "" {
-			d.count(k, i, value, minute, e.Value, user)
+			d.count(k, i, value, minute, e.Value, visit)
 		}
 	}
 }
 
-// ofSession tells a counter's sessions from its users, for who was logged.
-const ofSession = 1 << 31
-
 // count adds to the line of a key, and returns the line's index.
-func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute int32, value int64, user uint32) int32 {
+func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute int32, value int64, by *visit) int32 {
 	c := k.by[dimension][of]
 	if c == nil {
 		of = clone(of) // the payload must not live on in the key
-		c = &counter{key: rollup.Key{Dimension: dimension, Type: k.name, Value: of}, number: uint32(d.keys)}
+		c = &counter{key: rollup.Key{Dimension: dimension, Type: k.name, Value: of}, number: uint32(d.keys) + 1}
 		if k.by[dimension] == nil {
 			k.by[dimension] = map[string]*counter{}
 		}
@@ -171,8 +168,8 @@ func (d *Deltas) count(k *kind, dimension rollup.Dimension, of string, minute in
 	}
 	l.events++
 	l.value += value
-	if d.logged.add(c.number, minute, user) {
-		d.sightings = append(d.sightings, sighting{c.line - 1, user})
+	if by.add(dimension, c.number) {
+		d.sightings = append(d.sightings, sighting{c.line - 1, by.user})
 		l.seen[users]++
 	}
 	return c.line - 1
