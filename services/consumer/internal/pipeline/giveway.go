@@ -9,9 +9,13 @@ import (
 // them, then still get along while a backlog of hours is written.
 const patience = 10 * time.Second
 
+// idleAfter is how long a writer waits in vain until nobody is behind any more: longer than
+// reading takes, so that a backlog is not taken for its end between two chunks.
+const idleAfter = 100 * time.Millisecond
+
 // GiveWay returns when the writers have caught up: when the last batch was not full, and
-// so nothing more was waiting. It returns after patience in any case, as when a full batch
-// was the last that came, and when ctx ends.
+// so nothing more was waiting, or nothing came after it. It returns after patience in any
+// case, and when ctx ends.
 //
 // It is for upkeep, which costs the same PostgreSQL that the writers wait for: what is not
 // folded yet is in the log, and counted all the same; and folding much at once takes less

@@ -94,10 +94,12 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	defer p.gathering.Unlock()
 	var c stream.Chunk
 	var ok bool
+	idle := time.AfterFunc(idleAfter, func() { p.behind.Store(false) })
 	select {
 	case c, ok = <-p.chunks:
 	case <-ctx.Done():
 	}
+	idle.Stop()
 	if !ok {
 		return false
 	}
