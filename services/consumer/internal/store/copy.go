@@ -78,7 +78,9 @@ func answers(ctx context.Context, conn *pgconn.PgConn) (xid uint64, refused, err
 				refused = pgconn.ErrorResponseToPgError(m)
 			}
 		case *pgproto3.DataRow:
-			xid, _ = strconv.ParseUint(string(m.Values[0]), 10, 64) // pg_current_xact_id()
+			if xid, err = strconv.ParseUint(string(m.Values[0]), 10, 64); err != nil {
+				return 0, refused, fmt.Errorf("pg_current_xact_id: %w", err)
+			}
 		case *pgproto3.ReadyForQuery:
 			ready++
 		}
