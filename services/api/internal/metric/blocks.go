@@ -41,36 +41,41 @@ func (b *block) bytes() uint32 { return uint32(100 + 24*cap(b.tallies) + 100*len
 // totals counts each key of a dimension, by bucket if bucketed, else over the whole range:
 // from blocks, of which those that changed are read, and from what is not folded yet.
 func (r rollups) totals(ctx context.Context, d rollup.Dimension, bucketed bool) ([]sums, error) {
-	largest, index, minute := 24*time.Hour, func(int64) int { return 0 }, "0::bigint"
+	index, minute := func(int64) int { return 0 }, "0::bigint"
 	totals := make([]sums, 1)
 	if bucketed {
-		largest, index, minute = r.largest(), r.bucket, "minute * 60::bigint"
+		index, minute = r.bucket, "minute * 60::bigint"
 		totals = make([]sums, len(r.buckets))
 	}
-	parts := parts(r.Span, largest)
-	current := r.current[largest]
+	parts := r.parts(bucketed)
+	current := r.current[bucketed]
 	if current == nil {
 		var err error
 		if current, err = versions(ctx, r.tx, parts); err != nil {
 			return nil, err
 		}
-		r.current[largest] = current
+		r.current[bucketed] = current
 	}
+	missing := map[grain]map[int64]*block{}
 	for _, p := range parts {
-		missing := map[int64]*block{}
 		for bucket := range p.buckets() {
 			b, ok := r.memory.blocks.GetIfPresent(p.place(d, bucket))
 			if v := current(p, bucket); !ok || b.version != v {
-				missing[bucket.Unix()] = &block{version: v}
+				if missing[p.grain] == nil {
+					missing[p.grain] = map[int64]*block{}
+				}
+				missing[p.grain][bucket.Unix()] = &block{version: v}
 				continue
 			}
 			totals[index(bucket.Unix())].add(b)
 		}
-		if err := r.readBlocks(ctx, p, d, missing); err != nil {
+	}
+	for g, blocks := range missing {
+		if err := r.readBlocks(ctx, g, d, blocks); err != nil {
 			return nil, err
 		}
-		for bucket, b := range missing {
-			r.memory.blocks.Set(p.place(d, time.Unix(bucket, 0)), b)
+		for bucket, b := range blocks {
+			r.memory.blocks.Set(g.place(d, time.Unix(bucket, 0)), b)
 			totals[index(bucket)].add(b)
 		}
 	}
@@ -99,24 +104,21 @@ func (r rollups) bucket(unix int64) int {
 	return i - 1
 }
 
-// readBlocks fills blocks, by the Unix times of their buckets.
-func (r rollups) readBlocks(ctx context.Context, p part, d rollup.Dimension, blocks map[int64]*block) error {
-	if len(blocks) == 0 {
-		return nil
-	}
+// readBlocks fills blocks, one at least, by the Unix times of their buckets.
+func (r rollups) readBlocks(ctx context.Context, g grain, d rollup.Dimension, blocks map[int64]*block) error {
 	var buckets []time.Time
 	for bucket := range blocks {
 		buckets = append(buckets, time.Unix(bucket, 0))
 	}
 	first, last := slices.MinFunc(buckets, time.Time.Compare), slices.MaxFunc(buckets, time.Time.Compare)
 	where, args := "", []any{int16(d), first, last} // the limits tell which chunks to leave out
-	if int(last.Sub(first)/p.size)+1 > len(buckets) {
+	if int(last.Sub(first)/g.size)+1 > len(buckets) {
 		// Where all are missing this is left out: each would be looked up in each chunk, a
 		// month's hours 720 times in 30.
 		where, args = " AND bucket = ANY ($4)", append(args, buckets)
 	}
 	rows, err := r.tx.Query(ctx, `SELECT extract(epoch FROM bucket)::bigint, key_id, events, `+value("value")+`
-		FROM `+p.folded+` WHERE dimension = $1 AND bucket >= $2 AND bucket <= $3`+where, args...)
+		FROM `+g.folded+` WHERE dimension = $1 AND bucket >= $2 AND bucket <= $3`+where, args...)
 	if err != nil {
 		return err
 	}

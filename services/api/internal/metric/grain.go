@@ -18,7 +18,12 @@ type grain struct {
 var grains = []grain{
 	{"rollup_minute", "users_minute", time.Minute},
 	{"rollup_hour", "users_hour", time.Hour},
-	{"rollup_day", "users_day", 24 * time.Hour},
+	{"rollup_day", "users_day", day},
+}
+
+// place is where the block of a bucket is.
+func (g grain) place(d rollup.Dimension, bucket time.Time) place {
+	return place{int64(g.size / time.Minute), d, bucket.Unix()}
 }
 
 // part is a stretch of a span, and the grain that answers it.
@@ -36,19 +41,30 @@ func (p part) buckets() iter.Seq[time.Time] {
 	}
 }
 
-// place is where the block of one of the part's buckets is.
-func (p part) place(d rollup.Dimension, bucket time.Time) place {
-	return place{int64(p.size / time.Minute), d, bucket.Unix()}
+// parts covers s exactly with the coarsest grains of which no cell lies in two buckets: for
+// 10:58 to 15:03 by two minutes, four hours and three minutes; for the days of a zone that is
+// five hours and a half off UTC by 23 hours each, and an hour of minutes between. A day of a
+// busy site is one row per key in days, and 1,440 in minutes. Without buckets all of s is one.
+func parts(s span.Span, buckets []time.Time) (list []part) {
+	from := s.From
+	for i := range max(1, len(buckets)) {
+		to := s.To
+		if i+1 < len(buckets) {
+			to = buckets[i+1].UTC()
+		}
+		for _, p := range cover(span.Span{From: from, To: to}, len(grains)-1) {
+			if last := len(list) - 1; last >= 0 && list[last].grain == p.grain { // they touch
+				list[last].To = p.To
+			} else {
+				list = append(list, p)
+			}
+		}
+		from = to
+	}
+	return list
 }
 
-// parts covers s exactly with the coarsest grains up to the largest allowed size:
-// for 10:58 to 15:03 by hours, two minutes, four hours and three minutes. A day of
-// a busy site is one row per key in days, and 1,440 in minutes.
-func parts(s span.Span, largest time.Duration) []part {
-	return cover(s, largest, len(grains)-1)
-}
-
-func cover(s span.Span, largest time.Duration, i int) []part {
+func cover(s span.Span, i int) []part {
 	if s.Empty() {
 		return nil
 	}
@@ -57,10 +73,24 @@ func cover(s span.Span, largest time.Duration, i int) []part {
 		return []part{{g, s}}
 	}
 	middle := span.Span{From: span.Ceil(s.From, g.size), To: s.To.Truncate(g.size)}
-	if g.size > largest || middle.Empty() {
-		return cover(s, largest, i-1)
+	if middle.Empty() {
+		return cover(s, i-1)
 	}
-	parts := cover(span.Span{From: s.From, To: middle.From}, largest, i-1)
+	parts := cover(span.Span{From: s.From, To: middle.From}, i-1)
 	parts = append(parts, part{g, middle})
-	return append(parts, cover(span.Span{From: middle.To, To: s.To}, largest, i-1)...)
+	return append(parts, cover(span.Span{From: middle.To, To: s.To}, i-1)...)
 }
+
+// cells is how many buckets the parts have, and how many of these are finer than a day.
+func cells(parts []part) (all, fine int) {
+	for _, p := range parts {
+		n := int(p.Length() / p.size)
+		all += n
+		if p.size < day {
+			fine += n
+		}
+	}
+	return all, fine
+}
+
+const day = 24 * time.Hour

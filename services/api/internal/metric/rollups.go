@@ -34,10 +34,19 @@ type rollups struct {
 	values    *[]string        // of dimension, in the same way
 	dimension rollup.Dimension // in the filter or grouped by; else All
 
-	// current is what versions told, by the coarsest grain of the parts: a question asks for
-	// several totals of its range, all in one snapshot, and versions takes some milliseconds.
-	current map[time.Duration]func(part, time.Time) version
+	// current is what versions told, by whether the parts are those of buckets: a question asks
+	// for several totals of its range, all in one snapshot, and versions takes some milliseconds.
+	current map[bool]func(part, time.Time) version
 }
+
+const (
+	// mostBlocks is how many blocks one question takes from memory: some 15 MB of counts by
+	// type. More are added up by the database.
+	mostBlocks = 50_000
+	// mostFine is how many of these, of a dimension's many keys, are finer than a day: the ends
+	// of a range have 164 at most.
+	mostFine = 200
+)
 
 func (r rollups) top(ctx context.Context, field string, limit int) ([]group, error) {
 	cells, err := r.count(ctx, []string{field}, nil, false)
@@ -57,7 +66,11 @@ func (r rollups) top(ctx context.Context, field string, limit int) ([]group, err
 func (r rollups) count(ctx context.Context, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
 	// Of a dimension's many keys, by buckets that need minutes or hours, far fewer are asked
 	// for than a block has; and the blocks would push all else out of memory.
-	if d := r.dimensionOf(by...); r.values == nil && (d == rollup.All || !bucketed || r.largest() == 24*time.Hour) {
+	d, all, fine := r.dimensionOf(by...), 0, 0
+	if r.values == nil {
+		all, fine = cells(r.parts(bucketed))
+	}
+	if r.values == nil && all <= mostBlocks && (d == rollup.All || fine <= mostFine) {
 		return r.remembered(ctx, d, by, keep, bucketed)
 	}
 	var s statement
@@ -65,7 +78,7 @@ func (r rollups) count(ctx context.Context, by []string, keep map[string][]strin
 	rows, err := r.tx.Query(ctx, `
 SELECT `+columns+`, sum(cell.events)::bigint, sum(cell.value)::text
 FROM (
-    `+r.counts(&s, r.dimensionOf(by...), keep, bucketed)+`
+    `+r.counts(&s, d, keep, bucketed)+`
 ) AS cell`+join+`
 GROUP BY 1, 2, 3`, s.args...)
 	if err != nil {
@@ -115,7 +128,7 @@ func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string]
 	rows, err := r.tx.Query(ctx, `
 SELECT `+columns+`, users
 FROM (
-    `+r.parts(&s, dimension, keep, bucketed, "users", "rollup_user_deltas", func(g grain) string { return g.foldedUsers })+`
+    `+r.read(&s, dimension, keep, bucketed, "users", "rollup_user_deltas", func(g grain) string { return g.foldedUsers })+`
 ) AS cell`+join+order, s.args...)
 	if err != nil {
 		return nil, err
@@ -187,23 +200,27 @@ func (r rollups) kept(w who, by ...string) rollup.Dimension {
 
 // counts is a query of cells (bucket, key_id, events, value).
 func (r rollups) counts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool) string {
-	return r.parts(s, d, keep, bucketed, "events, value", "rollup_deltas", func(g grain) string { return g.folded })
+	return r.read(s, d, keep, bucketed, "events, value", "rollup_deltas", func(g grain) string { return g.folded })
 }
 
-// parts is a query of the range from the coarsest grains that fit the buckets, and of what
-// is not folded yet, which the log has by minutes. The log is read once, not by the views,
+// parts covers the range, by buckets or as a whole.
+func (r rollups) parts(bucketed bool) []part {
+	if !bucketed {
+		return parts(r.Span, nil)
+	}
+	return parts(r.Span, r.buckets)
+}
+
+// read is a query of the range from the coarsest grains that fit the buckets, and of what is
+// not folded yet, which the log has by minutes. The log is read once, not by the views,
 // each of which reads it: it has no index, so that nothing slows its writers. All is read by
 // one statement, so in one snapshot: a fold that commits meanwhile is seen wholly or not at
 // all.
-func (r rollups) parts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns, log string, from func(grain) string) string {
-	largest := 24 * time.Hour
-	if bucketed {
-		largest = r.largest()
-	}
+func (r rollups) read(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns, log string, from func(grain) string) string {
 	where := " WHERE dimension = " + s.arg(int16(d))
 	keys := r.keys(s, d, keep)
 	var selects []string
-	for _, p := range parts(r.Span, largest) {
+	for _, p := range r.parts(bucketed) {
 		selects = append(selects, "SELECT bucket, key_id, "+columns+" FROM "+from(p.grain)+where+
 			" AND bucket >= "+s.arg(p.From)+" AND bucket < "+s.arg(p.To)+keys)
 	}
@@ -231,15 +248,4 @@ func (r rollups) keys(s *statement, d rollup.Dimension, keep map[string][]string
 		return ""
 	}
 	return " AND key_id = ANY (ARRAY(SELECT id FROM rollup_keys WHERE dimension = " + s.arg(int16(d)) + sql + "))"
-}
-
-// largest is the coarsest grain of which no cell lies in two buckets: hours for the
-// days of a zone that is whole hours off UTC, minutes for others.
-func (r rollups) largest() time.Duration {
-	for _, g := range slices.Backward(grains) {
-		if !slices.ContainsFunc(r.buckets, func(t time.Time) bool { return !t.Truncate(g.size).Equal(t) && t.After(r.From) }) {
-			return g.size
-		}
-	}
-	return time.Minute
 }

@@ -36,7 +36,7 @@ func (u *union) bytes() uint32 { return uint32(100 + 40*len(u.seen) + u.set.Size
 
 // unite returns the set of each type, of users or of sessions, over the whole range.
 func (r rollups) unite(ctx context.Context, d rollup.Dimension) (map[string]*unique.Set, error) {
-	parts := parts(r.Span, 24*time.Hour)
+	parts := parts(r.Span, nil)
 	current, n, err := r.sets(ctx, d, parts)
 	if err != nil {
 		return nil, err
