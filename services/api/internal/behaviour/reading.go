@@ -38,7 +38,7 @@ type part[T any] func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error)
 // if any, is the answer for the client.
 func run[T any](ctx context.Context, q *questions, r reading[T], consume func([]T) error) (asOf time.Time, err error) {
 	return q.AskTogether(ctx, readers, func(ctx context.Context, txs []pgx.Tx) error {
-		if err := query.Kept(ctx, txs[0], r.first); err != nil {
+		if err := query.Kept(ctx, txs[0], "from", query.Events(r.first)); err != nil {
 			return err
 		}
 		recent := time.Now().Truncate(time.Hour)

@@ -12,13 +12,14 @@ import (
 type grain struct {
 	folded, foldedUsers string // tables of what is folded of the counts, and of the users
 	size                time.Duration
+	instead             string // what can be asked for where it is no longer kept
 }
 
 // grains from fine to coarse. Hours and days are UTC's.
 var grains = []grain{
-	{"rollup_minute", "users_minute", time.Minute},
-	{"rollup_hour", "users_hour", time.Hour},
-	{"rollup_day", "users_day", day},
+	{"rollup_minute", "users_minute", time.Minute, "older counts by minute are not kept: ask for a later range, or for whole hours of UTC"},
+	{"rollup_hour", "users_hour", time.Hour, "older counts by hour are not kept: ask for a later range, or for whole days of UTC"},
+	{"rollup_day", "users_day", day, "older counts are not kept: ask for a later range"},
 }
 
 // place is where the block of a bucket is.

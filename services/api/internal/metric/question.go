@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/filter"
+	"weir/services/api/internal/query"
 	"weir/services/api/internal/span"
 	"weir/services/shared/rollup"
 )
@@ -21,6 +22,16 @@ type question struct {
 	by      []string
 	buckets []time.Time // none is one bucket that holds all
 	who     []who
+
+	compared bool // whether its range is that of compare, not of from and to
+}
+
+// parameter is which says the range.
+func (q question) parameter() string {
+	if q.compared {
+		return "compare"
+	}
+	return "from"
 }
 
 // about begins a question: of which range, and about which of its events. The error is
@@ -82,6 +93,9 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 	meta.AsOf, err = r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if why == "" {
 			if _, err := tx.Exec(ctx, alone); err != nil {
+				return err
+			}
+			if err := query.Kept(ctx, tx, q.parameter(), rolled.needs()...); err != nil {
 				return err
 			}
 			rolled.tx, rolled.memory, rolled.current = tx, r.memory, map[bool]func(part, time.Time) version{}

@@ -27,7 +27,7 @@ type raw struct {
 }
 
 func (r *raw) load(ctx context.Context) error {
-	if err := query.Kept(ctx, r.tx, r.From); err != nil {
+	if err := query.Kept(ctx, r.tx, r.parameter(), query.Events(r.From)); err != nil {
 		return err
 	}
 	column := "NULL::text AS who"

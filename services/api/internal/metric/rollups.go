@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"weir/services/api/internal/query"
 	"weir/services/shared/rollup"
 	"weir/services/shared/unique"
 )
@@ -209,6 +210,17 @@ func (r rollups) parts(bucketed bool) []part {
 		return parts(r.Span, nil)
 	}
 	return parts(r.Span, r.buckets)
+}
+
+// needs are the tables that are read. What is read without buckets needs no more.
+func (r rollups) needs() (list []query.Need) {
+	for _, p := range r.parts(len(r.buckets) > 0) {
+		list = append(list, query.Need{Table: p.folded, From: p.From, Instead: p.instead})
+		if len(r.who) > 0 {
+			list = append(list, query.Need{Table: p.foldedUsers, From: p.From, Instead: p.instead})
+		}
+	}
+	return list
 }
 
 // read is a query of the range from the coarsest grains that fit the buckets, and of what is

@@ -70,7 +70,7 @@ func registerSummary(api huma.API, r reader) {
 			return span.Answer(in.Known, out.Meta.To, &out.Meta, out)
 		}
 		s := q.Span
-		q.by, q.Span = nil, span.Span{From: s.From.Add(-s.Length()), To: s.From}
+		q.by, q.compared, q.Span = nil, true, span.Span{From: s.From.Add(-s.Length()), To: s.From}
 		if in.Compare == "year" {
 			q.Span = span.Span{From: s.From.AddDate(-1, 0, 0), To: s.To.AddDate(-1, 0, 0)}
 		}

@@ -2,27 +2,44 @@ package query
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Kept refuses a range that begins at from when its first events may have been dropped
-// already: what read the rows would tell less than was true. The error is the answer for
-// the client.
-func Kept(ctx context.Context, tx pgx.Tx, from time.Time) error {
-	var first *time.Time
-	err := tx.QueryRow(ctx, `
-SELECT greatest(dropped_before, now() - keep)
+// Need is a table that a question reads, from which time on, and what to ask for instead
+// when that is no longer there.
+type Need struct {
+	Table   string
+	From    time.Time
+	Instead string
+}
+
+// Events is the need of a question that reads the events themselves.
+func Events(from time.Time) Need {
+	return Need{"events", from, "older events are kept as rollups only: ask for a later range, or a question that rollups answer"}
+}
+
+// Kept refuses a question that needs what may have been dropped already: it would tell less
+// than was true. The error, which names a parameter, is the answer for the client.
+func Kept(ctx context.Context, tx pgx.Tx, parameter string, needs ...Need) error {
+	rows, err := tx.Query(ctx, `
+SELECT relation, greatest(dropped_before, now() - keep)
 FROM retention
-WHERE relation = 'events'`).Scan(&first)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && (first == nil || !from.Before(*first)) {
-		return nil
-	}
+WHERE keep IS NOT NULL OR dropped_before IS NOT NULL`)
 	if err != nil {
 		return err
 	}
-	return Invalid("from", "must not be before "+first.UTC().Format(time.RFC3339)+
-		", as older events are kept as rollups only: ask for a later range, or a question that rollups answer", from.Format(time.RFC3339))
+	first := map[string]time.Time{}
+	var table string
+	var at time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&table, &at}, func() error { first[table] = at.UTC(); return nil }); err != nil {
+		return err
+	}
+	for _, n := range needs {
+		if n.From.Before(first[n.Table]) {
+			return Invalid(parameter, "must not be before "+first[n.Table].Format(time.RFC3339)+", as "+n.Instead, n.From.Format(time.RFC3339))
+		}
+	}
+	return nil
 }
