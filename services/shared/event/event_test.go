@@ -57,6 +57,7 @@ func TestInvalidEvents(t *testing.T) {
 		"invalid UTF-8":      {swap("A-1", "\xff"), "", "UTF-8"},
 		"raw control":        {swap("A-1", "\x01"), "", "control"},
 		"huge number":        {swap("false", "1e999999"), "properties", "float64"},
+		"very fine number":   {swap("false", decimal(16_384)), "properties", "16383 decimal places"},
 		"huge value":         {swap("49.95", "1e12"), "value", "must be a number"},
 		"leading zero":       {swap("49.95", "049"), "", "leading zero"},
 		"deep":               {swap("false", strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)), "", "nested too deeply"},
@@ -80,6 +81,17 @@ func TestInvalidEvents(t *testing.T) {
 			require.Equal(t, c.field, invalid[0].Field)
 			require.Contains(t, invalid[0].Rule, c.rule)
 		})
+	}
+}
+
+// decimal is a number with so many decimal places, in fewer digits.
+func decimal(places int) string { return "0." + strings.Repeat("0", places-301) + "1e-300" }
+
+func TestNumbersThatPostgreSQLHasRoomForAreStorable(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{decimal(16_383), strings.Replace(decimal(16_384), "e-", "e+", 1), "1e-300", "1e308"} {
+		_, invalid := parse(`{"properties":{"x":` + number + `}}`)
+		require.False(t, invalid.Has("properties"), "%v", invalid)
 	}
 }
 

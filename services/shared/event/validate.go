@@ -21,6 +21,7 @@ var (
 	ruleCurrency = "must be three capital letters (ISO 4217), such as EUR"
 	ruleNUL      = "must not contain the NUL character"
 	ruleValue    = "must be a number between -1e12 and 1e12; it is kept to 6 decimal places"
+	ruleScale    = "must not contain a number with more than " + strconv.Itoa(maxScale) + " decimal places"
 	ruleString   = "must be a string"
 	ruleProps    = "must be a JSON object"
 	rulePropsMax = "must be at most " + strconv.Itoa(MaxPropertiesSize) + " bytes of JSON"
