@@ -108,6 +108,19 @@ func TestValueIsExactToSixPlaces(t *testing.T) {
 	}
 }
 
+func TestAValueIsNoFaultOfTheNextField(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"1e-320", decimal(16_384)} {
+		e, invalid := parse(strings.Replace(full, "49.95", value, 1))
+		require.Empty(t, invalid)
+		require.True(t, e.HasValue)
+		require.Zero(t, e.Value)
+	}
+	_, invalid := parse(strings.Replace(full, "49.95", `"\u0000"`, 1))
+	require.Len(t, invalid, 1)
+	require.Equal(t, "value", invalid[0].Field)
+}
+
 func TestEscapesAreResolved(t *testing.T) {
 	t.Parallel()
 	e, invalid := parse(strings.Replace(full, "/checkout/done", `\/caf\u00e9 \"\\\b\f\n\r\t\ud83d\ude00`, 1))
