@@ -40,6 +40,15 @@ func TestEveryFaultOfAnEventIsNamed(t *testing.T) {
 	require.ElementsMatch(t, []string{"id", "type", "time", "country", "value", "properties", "colour", "source", "user_id"}, fields)
 }
 
+func TestOfVeryManyFaultsTheFirstAreTold(t *testing.T) {
+	t.Parallel()
+	_, invalid := parse(`{"type":"Page View"` + strings.Repeat(`,"x":1`, 10_000) + `}`)
+	require.Len(t, invalid, event.MaxFaults+1)
+	require.Equal(t, "x", invalid[0].Field)
+	require.True(t, strings.HasSuffix(invalid.Error(), "x is not a field of an event: put it in properties; … and 9985 more faults"), invalid.Error())
+	require.Less(t, cap(invalid), 10*event.MaxFaults, "the others' memory is not kept")
+}
+
 func TestInvalidEvents(t *testing.T) {
 	t.Parallel()
 	with := func(member string) string { return strings.TrimSuffix(full, "}") + "," + member + "}" }

@@ -30,8 +30,8 @@ var (
 	ruleTwice    = "is given twice"
 )
 
-// Validate appends to v every rule that the event breaks. Fields that v already
-// holds a fault for are not judged again. now is the receiver's clock.
+// Validate appends to v every rule that the event breaks, and returns that in Brief.
+// Fields that v already holds a fault for are not judged again. now is the receiver's clock.
 //
 // It is the one definition of a valid event: ingestion calls it before it
 // publishes, consumer before it stores, because anybody may XADD.
@@ -87,7 +87,7 @@ func (e *Event) Validate(now time.Time, v Invalid) Invalid {
 	if e.Currency != "" && !capitals(e.Currency, 3) {
 		v.add("currency", ruleCurrency)
 	}
-	return v
+	return v.Brief()
 }
 
 // ValidSource reports whether s can name a source.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -98,6 +99,16 @@ func TestABatchIsSplitNoFurtherThanMaxEvents(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	require.ErrorContains(t, err, "at most 20000")
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20))
+}
+
+func TestOfACloudEventsManyFaultsTheFirstAreTold(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&text, `,"a%d":[]`, i)
+	}
+	_, faults := structured(`{` + attributes + text.String() + `}`)
+	require.Len(t, faults, event.MaxFaults+1)
 }
 
 func TestFaultsOfCloudEventsAreNamed(t *testing.T) {
