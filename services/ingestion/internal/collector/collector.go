@@ -141,6 +141,9 @@ func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outco
 			return nil, unknown(err)
 		}
 	}
+	if events.Fill != nil {
+		events.Fill(&events)
+	}
 
 	// 3. Is it too much for the sender's share?
 	now := time.Now()
