@@ -141,6 +141,7 @@ func TestSegmentsLimitsAndAnswers(t *testing.T) {
 		"large message":      {"track", `{"userId":"u","event":"` + strings.Repeat("x", 33<<10) + `"}`, 400, "32768"},
 		"large batch":        {"batch", `{"batch":[{"userId":"` + strings.Repeat("x", 501<<10) + `"}]}`, 400, "512000"},
 		"many messages":      {"batch", `{"batch":[{}` + strings.Repeat(`,{}`, 2500) + `]}`, 400, "2500"},
+		"context for many":   {"batch", `{"context":{"x":"` + strings.Repeat("x", 450<<10) + `"},"batch":[{}` + strings.Repeat(`,{}`, 2499) + `]}`, 400, "context"},
 		"no user":            {"track", `{"event":"a"}`, 200, "anonymous_id"},
 		"no event":           {"track", `{"userId":"u"}`, 200, "event"},
 		"no such type":       {"batch", `{"batch":[{"userId":"u","type":"fly"}]}`, 200, "identify"},

@@ -583,7 +583,7 @@ type ReadinessStatus string
 
 // Result defines model for Result.
 type Result struct {
-	// Errors Every rule that a rejected event breaks
+	// Errors Every rule that a rejected event breaks; of more than 20, the first and how many more
 	Errors *[]FieldError `json:"errors,omitempty"`
 
 	// Id The id that the event is stored with; absent when it could not be read

@@ -15,6 +15,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -150,7 +151,13 @@ func (s *Setting) set(text string) (why string) {
 		v, err := parse(text)
 		return bounded(s, p, v, err, "a whole number", parse)
 	case *float64:
-		parse := func(t string) (float64, error) { return strconv.ParseFloat(t, 64) }
+		parse := func(t string) (float64, error) {
+			v, err := strconv.ParseFloat(t, 64)
+			if math.IsNaN(v) { // which is within any bounds
+				err = strconv.ErrSyntax
+			}
+			return v, err
+		}
 		v, err := parse(text)
 		return bounded(s, p, v, err, "a number", parse)
 	case *time.Duration:

@@ -75,6 +75,14 @@ func TestEveryFaultIsReportedAndNoValueShown(t *testing.T) {
 	}, err)
 }
 
+func TestNaNIsNoNumber(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"NaN", "nan", "half"} {
+		err := config.Load(new(settings), lookup(map[string]string{"URL": "x", "SHARE": text}))
+		require.Equal(t, config.Faults{"SHARE must be a number"}, err, text)
+	}
+}
+
 func TestWhatIsOptionalMayBeMissingButNotWrong(t *testing.T) {
 	t.Parallel()
 	var s settings

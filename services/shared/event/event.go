@@ -3,7 +3,11 @@
 // Weir, so a program in any other place can use it to produce or read events.
 package event
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Limits that Validate and Parse enforce. All are bytes of UTF-8 unless said.
 const (
@@ -14,6 +18,8 @@ const (
 	MaxActorLength    = 256  // user_id, anonymous_id, session_id
 	MaxURLLength      = 2048 // path, referrer
 	MaxAgentLength    = 64   // device, browser, os
+
+	MaxFaults = 20 // that are told of one event
 
 	// MaxFuture is how far ahead of the receiver's clock an event may claim to
 	// have happened. One event with a wild time would make a chunk of its own.
@@ -83,14 +89,23 @@ func (f FieldError) String() string {
 
 // Error joins the faults in one line.
 func (v Invalid) Error() string {
-	s := ""
+	var s strings.Builder
 	for i, f := range v {
 		if i > 0 {
-			s += "; "
+			s.WriteString("; ")
 		}
-		s += f.String()
+		s.WriteString(f.String())
 	}
-	return s
+	return s.String()
+}
+
+// Brief returns the first MaxFaults, and of more than that how many more: one event can
+// have thousands, a field that is none each.
+func (v Invalid) Brief() Invalid {
+	if len(v) <= MaxFaults {
+		return v
+	}
+	return append(v[:MaxFaults:MaxFaults], FieldError{"…", "and " + strconv.Itoa(len(v)-MaxFaults) + " more faults"})
 }
 
 func (v *Invalid) add(field, rule string) { *v = append(*v, FieldError{field, rule}) }

@@ -40,6 +40,15 @@ func TestEveryFaultOfAnEventIsNamed(t *testing.T) {
 	require.ElementsMatch(t, []string{"id", "type", "time", "country", "value", "properties", "colour", "source", "user_id"}, fields)
 }
 
+func TestOfVeryManyFaultsTheFirstAreTold(t *testing.T) {
+	t.Parallel()
+	_, invalid := parse(`{"type":"Page View"` + strings.Repeat(`,"x":1`, 10_000) + `}`)
+	require.Len(t, invalid, event.MaxFaults+1)
+	require.Equal(t, "x", invalid[0].Field)
+	require.True(t, strings.HasSuffix(invalid.Error(), "x is not a field of an event: put it in properties; … and 9985 more faults"), invalid.Error())
+	require.Less(t, cap(invalid), 10*event.MaxFaults, "the others' memory is not kept")
+}
+
 func TestInvalidEvents(t *testing.T) {
 	t.Parallel()
 	with := func(member string) string { return strings.TrimSuffix(full, "}") + "," + member + "}" }
@@ -57,6 +66,7 @@ func TestInvalidEvents(t *testing.T) {
 		"invalid UTF-8":      {swap("A-1", "\xff"), "", "UTF-8"},
 		"raw control":        {swap("A-1", "\x01"), "", "control"},
 		"huge number":        {swap("false", "1e999999"), "properties", "float64"},
+		"very fine number":   {swap("false", decimal(16_384)), "properties", "16383 decimal places"},
 		"huge value":         {swap("49.95", "1e12"), "value", "must be a number"},
 		"leading zero":       {swap("49.95", "049"), "", "leading zero"},
 		"deep":               {swap("false", strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)), "", "nested too deeply"},
@@ -83,6 +93,17 @@ func TestInvalidEvents(t *testing.T) {
 	}
 }
 
+// decimal is a number with so many decimal places, in fewer digits.
+func decimal(places int) string { return "0." + strings.Repeat("0", places-301) + "1e-300" }
+
+func TestNumbersThatPostgreSQLHasRoomForAreStorable(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{decimal(16_383), strings.Replace(decimal(16_384), "e-", "e+", 1), "1e-300", "1e308"} {
+		_, invalid := parse(`{"properties":{"x":` + number + `}}`)
+		require.False(t, invalid.Has("properties"), "%v", invalid)
+	}
+}
+
 func TestValueIsExactToSixPlaces(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -94,6 +115,19 @@ func TestValueIsExactToSixPlaces(t *testing.T) {
 		require.Empty(t, invalid, text)
 		require.Equal(t, want, string(event.AppendMicros(nil, e.Value)), text)
 	}
+}
+
+func TestAValueIsNoFaultOfTheNextField(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"1e-320", decimal(16_384)} {
+		e, invalid := parse(strings.Replace(full, "49.95", value, 1))
+		require.Empty(t, invalid)
+		require.True(t, e.HasValue)
+		require.Zero(t, e.Value)
+	}
+	_, invalid := parse(strings.Replace(full, "49.95", `"\u0000"`, 1))
+	require.Len(t, invalid, 1)
+	require.Equal(t, "value", invalid[0].Field)
 }
 
 func TestEscapesAreResolved(t *testing.T) {

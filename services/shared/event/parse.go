@@ -140,6 +140,7 @@ func (e *Event) field(s *scanner, key string, v *Invalid) (bit uint32) {
 		default:
 			v.add("value", ruleValue)
 		}
+		s.unstorable = "" // it is kept as millionths
 		return 1 << 14
 	case "properties":
 		raw, kind := s.value()

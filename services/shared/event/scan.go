@@ -177,6 +177,10 @@ func (s *scanner) word(w string) {
 	s.at += len(w)
 }
 
+// maxScale is how many decimal places PostgreSQL's numeric has room for, and with it
+// jsonb: zeros at the end count.
+const maxScale = 16_383
+
 // number checks the grammar of JSON's numbers. One beyond float64 is valid JSON
 // that few readers could take back, so it cannot be stored.
 func (s *scanner) number() {
@@ -185,20 +189,28 @@ func (s *scanner) number() {
 	if s.err == "" && whole > 1 && s.in[s.at-whole] == '0' {
 		s.fail("number has a leading zero")
 	}
+	scale := 0
 	if s.take('.') {
-		s.digits()
+		scale = s.digits()
 	}
 	exponent := 0
 	if s.take('e') || s.take('E') {
-		if !s.take('+') {
-			s.take('-')
+		negative := s.take('-')
+		if !negative {
+			s.take('+')
 		}
 		for i := s.digits(); i > 0 && exponent < 1000; i-- {
 			exponent = exponent*10 + int(s.in[s.at-i]-'0')
 		}
+		if negative {
+			scale += exponent
+		}
 	}
 	if exponent+whole > 309 { // 1e309: the float64 range ends at 1.8e308
 		s.unstorable = "must not contain a number beyond what a float64 holds"
+	}
+	if scale > maxScale {
+		s.unstorable = ruleScale
 	}
 }
 

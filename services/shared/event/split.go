@@ -3,8 +3,9 @@ package event
 import "strconv"
 
 // Elements splits a JSON array into the texts of its elements, checking the array's
-// syntax as a whole. An element need not be an event; Parse tells.
-func Elements(array string) (elements []string, invalid Invalid) {
+// syntax as a whole. An element need not be an event; Parse tells. Of an array of more
+// than most, it returns the first most+1 and reads no further.
+func Elements(array string, most int) (elements []string, invalid Invalid) {
 	s := scanner{in: array}
 	s.space()
 	if !s.take('[') {
@@ -20,7 +21,12 @@ func Elements(array string) (elements []string, invalid Invalid) {
 			s.space()
 		}
 		element, _ := s.value()
-		elements = append(elements, element)
+		if s.err != "" {
+			break
+		}
+		if elements = append(elements, element); len(elements) > most {
+			return elements, nil
+		}
 		s.space()
 	}
 	if s.space(); s.err == "" && s.at < len(array) {

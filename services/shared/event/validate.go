@@ -21,6 +21,7 @@ var (
 	ruleCurrency = "must be three capital letters (ISO 4217), such as EUR"
 	ruleNUL      = "must not contain the NUL character"
 	ruleValue    = "must be a number between -1e12 and 1e12; it is kept to 6 decimal places"
+	ruleScale    = "must not contain a number with more than " + strconv.Itoa(maxScale) + " decimal places"
 	ruleString   = "must be a string"
 	ruleProps    = "must be a JSON object"
 	rulePropsMax = "must be at most " + strconv.Itoa(MaxPropertiesSize) + " bytes of JSON"
@@ -29,8 +30,8 @@ var (
 	ruleTwice    = "is given twice"
 )
 
-// Validate appends to v every rule that the event breaks. Fields that v already
-// holds a fault for are not judged again. now is the receiver's clock.
+// Validate appends to v every rule that the event breaks, and returns that in Brief.
+// Fields that v already holds a fault for are not judged again. now is the receiver's clock.
 //
 // It is the one definition of a valid event: ingestion calls it before it
 // publishes, consumer before it stores, because anybody may XADD.
@@ -86,7 +87,7 @@ func (e *Event) Validate(now time.Time, v Invalid) Invalid {
 	if e.Currency != "" && !capitals(e.Currency, 3) {
 		v.add("currency", ruleCurrency)
 	}
-	return v
+	return v.Brief()
 }
 
 // ValidSource reports whether s can name a source.

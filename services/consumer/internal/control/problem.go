@@ -3,11 +3,13 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
 )
 
 // letterErrors are the statuses that the operations on dead letters may answer.
@@ -38,6 +40,14 @@ func unavailable(err error) bool {
 			return true
 		}
 		return pg.Code == "25006" // read only: failed over
+	}
+	for _, code := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "OOM"} {
+		if redis.HasErrorPrefix(err, code) {
+			return true
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, redis.ErrPoolTimeout) { // the connection broke, or there is none
+		return true
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error

@@ -3,6 +3,7 @@ package store_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,4 +168,22 @@ func TestABatchThatNeedsMoreTimeThanTheTimeoutIsNotTriedForEver(t *testing.T) {
 	b.Reset()
 	require.Zero(t, b.Timeouts, "the next batch has not been slow")
 	fixture.RollupsEqualRaw(t, pool)
+}
+
+// TestTheFinestNumbersAreStored: one decimal place more, and PostgreSQL would refuse the row.
+func TestTheFinestNumbersAreStored(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	decimal := func(places int) string { return "0." + strings.Repeat("0", places-301) + "1e-300" }
+	e := fixture.Event(0)
+	e.Properties = `{"x":` + decimal(16_383) + `}`
+	b := decoded(fixture.Chunk(key, 1, fixture.Payload(e)))
+	require.Empty(t, b.Dead)
+	r, err := s.Write(t.Context(), b)
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Inserted)
+	require.EqualValues(t, 16_383, fixture.Number(t, pool, `SELECT scale((properties->>'x')::numeric)::bigint FROM events`))
+
+	_, err = pool.Exec(t.Context(), `SELECT $1::text::jsonb`, decimal(16_384))
+	require.ErrorContains(t, err, "22003")
 }

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -70,22 +69,34 @@ func decode(r *collector.Request, body string) (collector.Events, error) {
 	case media == typeOne:
 		events.Add(structured(body))
 	case media == typeMany:
-		var list []json.RawMessage
-		if json.Unmarshal([]byte(body), &list) != nil || list == nil {
-			return events, huma.Error400BadRequest("The body must be a JSON array of CloudEvents.")
-		}
-		if len(list) > collector.MaxEvents {
-			return events, huma.NewError(http.StatusRequestEntityTooLarge, "The batch has too many events: send at most "+strconv.Itoa(collector.MaxEvents)+" at once.")
-		}
-		for _, one := range list {
-			events.Add(structured(string(one)))
-		}
+		return batched(body)
 	case strings.HasPrefix(media, "application/cloudevents"):
 		return events, huma.Error415UnsupportedMediaType("CloudEvents are taken as " + typeOne + " or " + typeMany + ", or in binary mode.")
 	case r.Header().Get("ce-specversion") == "":
 		return events, huma.Error415UnsupportedMediaType("This is no CloudEvent: the Content-Type must be " + typeOne + " or " + typeMany + ", or, in binary mode, the data's, with ce-specversion and the other attributes as headers.")
 	default:
 		events.Add(binary(r.Header(), contentType, body))
+	}
+	return events, nil
+}
+
+// batched decodes a batch, an element at a time: to take 10 MiB of `1,1,...` apart at once
+// would take many times their memory.
+func batched(body string) (collector.Events, error) {
+	var events collector.Events
+	array := json.NewDecoder(strings.NewReader(body))
+	if start, _ := array.Token(); start != json.Delim('[') || !json.Valid([]byte(body)) {
+		return collector.Events{}, huma.Error400BadRequest("The body must be a JSON array of CloudEvents.")
+	}
+	for array.More() {
+		if len(events.Payloads) == collector.MaxEvents {
+			return collector.Events{}, collector.TooMany()
+		}
+		var one json.RawMessage
+		if err := array.Decode(&one); err != nil {
+			return collector.Events{}, err // it is valid
+		}
+		events.Add(structured(string(one)))
 	}
 	return events, nil
 }

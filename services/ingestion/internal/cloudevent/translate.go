@@ -60,7 +60,7 @@ func structured(text string) (string, event.Invalid) {
 		attributes[attribute] = value
 	}
 	if faults != nil {
-		return "", faults
+		return "", faults.Brief()
 	}
 	d := data{json: string(members["data"])}
 	if members.Has("data_base64") {

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"weir/services/ingestion/internal/collector"
 	"weir/services/shared/event"
 )
 
@@ -68,6 +71,44 @@ func TestBinaryModeSaysTheSame(t *testing.T) {
 	header.Del("ce-subject")
 	_, faults = binary(header, "", "")
 	require.True(t, faults.Has("id"))
+}
+
+func TestBatchesAreArraysOfBoundedLength(t *testing.T) {
+	t.Parallel()
+	for body, n := range map[string]int{
+		`[]`: 0, " [ 1 ,\n{\"a\":[]}, \"\xff\"] ": 3, "[1" + strings.Repeat(",1", collector.MaxEvents-1) + "]": collector.MaxEvents,
+	} {
+		events, err := batched(body)
+		require.NoError(t, err)
+		require.Len(t, events.Payloads, n)
+	}
+	for _, bad := range []string{``, `null`, `1`, `{}`, `{"a":1}`, `[`, `[1`, `[1,`, `[1,]`, `[,1]`, `[1 2]`, `[]]`, `[] 1`, `[{"a":}]`, `[{]}`} {
+		_, err := batched(bad)
+		require.ErrorContains(t, err, "must be a JSON array", bad)
+	}
+	_, err := batched("[1" + strings.Repeat(",1", collector.MaxEvents) + "]")
+	require.ErrorContains(t, err, "at most 20000")
+}
+
+// A body of 10 MiB can hold millions of CloudEvents of one byte.
+func TestABatchIsSplitNoFurtherThanMaxEvents(t *testing.T) {
+	body := "[1" + strings.Repeat(",1", 4<<20) + "]"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := batched(body)
+	runtime.ReadMemStats(&after)
+	require.ErrorContains(t, err, "at most 20000")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20))
+}
+
+func TestOfACloudEventsManyFaultsTheFirstAreTold(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&text, `,"a%d":[]`, i)
+	}
+	_, faults := structured(`{` + attributes + text.String() + `}`)
+	require.Len(t, faults, event.MaxFaults+1)
 }
 
 func TestFaultsOfCloudEventsAreNamed(t *testing.T) {

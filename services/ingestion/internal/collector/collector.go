@@ -30,7 +30,7 @@ type Result struct {
 	ID     string        `json:"id,omitempty" format:"uuid" doc:"The id that the event is stored with; absent when it could not be read" example:"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"`
 	Status string        `json:"status" enum:"accepted,rejected,unconfirmed" doc:"accepted: it is in the stream and will be stored once. rejected: it breaks the rules in errors. unconfirmed, in an answer of 503: the stream did not say; send it again with this id and time"`
 	Time   *time.Time    `json:"time,omitempty" doc:"The event's time, for sending it again; only with unconfirmed"`
-	Errors event.Invalid `json:"errors,omitempty" nullable:"false" doc:"Every rule that a rejected event breaks"`
+	Errors event.Invalid `json:"errors,omitempty" nullable:"false" doc:"Every rule that a rejected event breaks; of more than 20, the first and how many more"`
 }
 
 // Answer is the outcome of a request.
@@ -140,6 +140,9 @@ func (c *Collector) collect(ctx context.Context, r *Request, e Entrance) (*Outco
 		if sender, err = c.Keys.Keys().Find(events.WriteKey); err != nil {
 			return nil, unknown(err)
 		}
+	}
+	if events.Fill != nil {
+		events.Fill(&events)
 	}
 
 	// 3. Is it too much for the sender's share?

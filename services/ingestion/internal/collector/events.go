@@ -46,7 +46,7 @@ func split(r *Request, body string) (Events, error) {
 			return Events{}, huma.Error400BadRequest("The body is empty: send one event, or an array of events.")
 		case trimmed[0] == '[':
 			var invalid event.Invalid
-			if events.Payloads, invalid = event.Elements(body); invalid != nil {
+			if events.Payloads, invalid = event.Elements(body, MaxEvents); invalid != nil {
 				return Events{}, huma.Error400BadRequest("The body " + invalid[0].Rule + ".")
 			}
 		default:
@@ -54,8 +54,11 @@ func split(r *Request, body string) (Events, error) {
 		}
 	case typeNDJSON, "application/ndjson", "application/jsonl":
 		for line := range strings.SplitSeq(body, "\n") {
-			if strings.TrimSpace(line) != "" {
-				events.Payloads = append(events.Payloads, line)
+			if strings.TrimSpace(line) == "" {
+				continue
+			}
+			if events.Payloads = append(events.Payloads, line); len(events.Payloads) > MaxEvents {
+				break // the rest changes nothing
 			}
 		}
 	default:
@@ -65,7 +68,7 @@ func split(r *Request, body string) (Events, error) {
 		return Events{}, huma.Error422UnprocessableEntity("The batch is empty: send at least one event.")
 	}
 	if len(events.Payloads) > MaxEvents {
-		return Events{}, huma.NewError(http.StatusRequestEntityTooLarge, "The batch has too many events: send at most 20000 at once.")
+		return Events{}, TooMany()
 	}
 	return events, nil
 }

@@ -18,6 +18,10 @@ type Events struct {
 	// WriteKey is the one that the body brings, at an entrance where it may.
 	WriteKey string
 
+	// Fill adds the events, where making them is much work: it is called once the sender
+	// is known. Nil where Decode has made them.
+	Fill func(*Events)
+
 	// Agent is the sender's, where that is a browser; events that tell nothing of
 	// theirs take it.
 	Agent agent.Agent

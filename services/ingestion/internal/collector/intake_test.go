@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,25 @@ func TestEventsAreCompletedBeforeTheyAreJudged(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{"type", "time", "user_id"}, fields)
 	require.Len(t, b.results[4].Errors, 1, "of what cannot be read nothing more is said")
+}
+
+// A body of 10 MiB can hold millions of events of one byte.
+func TestABodyIsSplitNoFurtherThanMaxEvents(t *testing.T) {
+	for contentType, bodies := range map[string][2]string{
+		typeJSON:   {"[1" + strings.Repeat(",1", MaxEvents-1) + "]", "[" + strings.Repeat("1,", MaxEvents+1) + strings.Repeat("1,", 4<<20)},
+		typeNDJSON: {strings.Repeat("1\n", MaxEvents), strings.Repeat("1\n", 4<<20)},
+	} {
+		events, err := split(sent(contentType), bodies[0])
+		require.NoError(t, err)
+		require.Len(t, events.Payloads, MaxEvents)
+
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = split(sent(contentType), bodies[1])
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, "at most 20000")
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20))
+	}
 }
 
 // FuzzTake: whatever a body holds, it is refused as a whole or each of its events has

@@ -22,6 +22,11 @@ func unknown(cause error) error {
 	return huma.Error403Forbidden(detail)
 }
 
+// TooMany is the answer to a request with more than MaxEvents.
+func TooMany() error {
+	return huma.NewError(http.StatusRequestEntityTooLarge, "The batch has too many events: send at most "+strconv.Itoa(MaxEvents)+" at once.")
+}
+
 // maxDetails bounds a problem document: nobody reads more.
 const maxDetails = 100
 

@@ -26,6 +26,10 @@ const (
 	maxMessages = 2500      // of a batch
 )
 
+// maxCommon bounds what a batch's context, which is worked into each of its messages,
+// amounts to; Segment's own limits let it be a gigabyte.
+const maxCommon = 10 << 20
+
 // Success is what Segment answers, and what became of messages that are no good, which
 // Segment does not say.
 type Success struct {
@@ -124,12 +128,15 @@ func many(r *collector.Request, body string) (collector.Events, error) {
 	if len(messages) > maxMessages {
 		return collector.Events{}, huma.Error400BadRequest("The batch has more than " + strconv.Itoa(maxMessages) + " messages: send fewer at once.")
 	}
-	events := collector.Events{WriteKey: batch.Maybe("writeKey")}
-	common := batch.Object("context")
-	for _, message := range messages {
-		events.Add(translate("", string(message), common))
+	if len(batch["context"])*len(messages) > maxCommon {
+		return collector.Events{}, huma.Error400BadRequest("The batch's context is too large for so many messages, as it is part of each: its bytes, times the messages, must be at most " + strconv.Itoa(maxCommon) + ". Send fewer at once.")
 	}
-	return events, nil
+	return collector.Events{WriteKey: batch.Maybe("writeKey"), Fill: func(events *collector.Events) {
+		common := batch.Object("context")
+		for _, message := range messages {
+			events.Add(translate("", string(message), common))
+		}
+	}}, nil
 }
 
 // parse reads a body, which must be a JSON object. SDKs for browsers call it plain text,
@@ -164,7 +171,7 @@ func body(call string) *huma.RequestBody {
 	}
 	if call == "batch" {
 		example["type"] = "track"
-		limit, example = "At most 500 KiB and 2,500 messages, each at most 32 KiB.", map[string]any{"batch": []any{example}}
+		limit, example = "At most 500 KiB and 2,500 messages, each at most 32 KiB; the bytes of the `context` beside them, times the messages, at most 10 MiB.", map[string]any{"batch": []any{example}}
 	}
 	return &huma.RequestBody{Description: limit, Content: map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As the Segment spec has it"}, Example: example},
