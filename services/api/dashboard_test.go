@@ -212,6 +212,72 @@ func TestDashboardAsksAgainWhenAnAnswerIsLost(t *testing.T) {
 	require.Empty(t, p.text(".fault"))
 }
 
+// The test holds back what the page asks about paths.
+func TestDashboardAsksASlowQuestionSeldomAndNoneOfWhatIsNoLongerSelected(t *testing.T) {
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(shopVisits()...)
+	w.start().current()
+	p := open(t, w)
+	p.shows("#top-path li b", "20")
+
+	held, canceled := make(chan *fetch.EventRequestPaused, 100), map[network.RequestID]bool{}
+	chromedp.ListenTarget(p.ctx, func(e any) {
+		switch e := e.(type) {
+		case *fetch.EventRequestPaused:
+			held <- e
+		case *network.EventLoadingFailed:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			canceled[e.RequestID] = e.Canceled
+		}
+	})
+	next := func() *fetch.EventRequestPaused {
+		t.Helper()
+		select {
+		case e := <-held:
+			return e
+		case <-time.After(time.Minute):
+			require.Fail(t, "the page does not ask")
+			return nil
+		}
+	}
+	othersAreAsked := func(times int) {
+		t.Helper()
+		asked := func() (n int) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, address := range p.addresses {
+				if strings.Contains(address, "/v1/metrics/summary") {
+					n++
+				}
+			}
+			return n
+		}
+		before := asked()
+		require.Eventually(t, func() bool { return asked() >= before+times }, time.Minute, 50*time.Millisecond)
+	}
+	p.do(fetch.Enable().WithPatterns([]*fetch.RequestPattern{{URLPattern: "*/v1/metrics/top?*by=path*"}}),
+		chromedp.Evaluate(`{ const now = performance.now.bind(performance); performance.now = () => 30 * now(); }`, nil)) // half a minute passes in a second
+	first := next()
+	othersAreAsked(2)
+	require.Empty(t, held, "it is asked once more though it is not answered yet")
+
+	p.do(chromedp.SetValue("#range", "7d", chromedp.ByQuery)) // says change
+	second, since := next(), time.Now()
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return canceled[first.NetworkID]
+	}, time.Minute, 50*time.Millisecond, "the page still waits for what is no longer selected")
+	othersAreAsked(1)
+	p.do(chromedp.Evaluate(`document.getElementById("top-path").replaceChildren()`, nil))
+	took, answered := time.Since(since), time.Now()
+	p.do(fetch.ContinueRequest(second.RequestID))
+	p.shows("#top-path li b", "20")
+	next()
+	require.GreaterOrEqual(t, time.Since(answered), min(5*took, 15*time.Second))
+}
+
 func TestDashboardSurvivesARestart(t *testing.T) {
 	w := newWorld(t, harness.NewSandbox(t))
 	w.store(shopVisits()...)

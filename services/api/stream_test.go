@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,30 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 		_, err = slow.read()
 	}
 	require.True(t, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF), "%v", err)
+}
+
+// TestDimensionsWantedWhileTheFirstPictureIsTakenCome holds the picture back: it was begun
+// for nobody, and so without dimensions.
+func TestDimensionsWantedWhileTheFirstPictureIsTakenCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(pageView(time.Now()))
+	tx, err := w.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), "LOCK rollup_keys IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	w.start("LIVE_RECONCILE", "1h")
+	eventually(t, "the picture waits", func() (waits bool) {
+		require.NoError(t, tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'rollup_keys'::regclass AND NOT granted)").Scan(&waits))
+		return waits
+	})
+	v := w.dial("?dimensions=source", nil)
+	require.NoError(t, v.conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping"}`)))
+	require.Equal(t, "pong", v.next().Type)
+	require.NoError(t, tx.Rollback(t.Context()))
+	v.counted("source", map[string]int64{"web": 1})
+	require.Contains(t, w.metrics(), `weir_api_live_epochs_total{reason="subscribed"} 1`)
 }
 
 func TestDimensionsAreTheWindowsWhicheverWayTheyCome(t *testing.T) {

@@ -91,9 +91,14 @@ func (h *Hub) subscribe(ctx context.Context, c *client) (b burst) {
 	switch {
 	case c.wants.dimensions == 0:
 	case h.values == nil:
-		// A new epoch brings them, unless it is on its way.
-		if h.live && (h.survey == nil || h.survey.reason == comparing || !h.survey.withValues) {
+		// A new epoch brings them, unless it is on its way. While there is none, the picture
+		// of the first is under way, which may be without them, or will be begun.
+		switch s := h.survey; {
+		case s != nil && s.withValues:
+		case h.live:
 			h.begin(ctx, widened)
+		case s != nil:
+			h.begin(ctx, s.reason)
 		}
 	case h.live:
 		h.values.trim(windowStart(time.Now()))

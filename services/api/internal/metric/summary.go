@@ -72,7 +72,7 @@ func registerSummary(api huma.API, r reader) {
 		s := q.Span
 		q.by, q.compared, q.Span = nil, true, span.Span{From: s.From.Add(-s.Length()), To: s.From}
 		if in.Compare == "year" {
-			q.Span = span.Span{From: s.From.AddDate(-1, 0, 0), To: s.To.AddDate(-1, 0, 0)}
+			q.Span = yearBefore(s)
 		}
 		out.Compare = &otherTotals{From: q.From, To: q.To}
 		if _, err := q.ask(ctx, r, func(ctx context.Context, c counter) error { return out.Compare.read(ctx, c, q.who) }); err != nil {
@@ -80,6 +80,19 @@ func registerSummary(api huma.API, r reader) {
 		}
 		return span.Answer(in.Known, out.Meta.To, &out.Meta, out)
 	})
+}
+
+// yearBefore is the same dates of the year before. Instead of on 29 February, which that
+// year does not have, it begins on the 28th and ends on 1 March, or is within the 28th.
+func yearBefore(s span.Span) span.Span {
+	before := span.Span{From: s.From.AddDate(-1, 0, 0), To: s.To.AddDate(-1, 0, 0)}
+	if before.From.Day() != s.From.Day() {
+		before.From = before.From.AddDate(0, 0, -1)
+		if s.Length() < 24*time.Hour {
+			before.To = before.From.Add(s.Length())
+		}
+	}
+	return before
 }
 
 func (out *summary) read(ctx context.Context, c counter, asked []who) error {

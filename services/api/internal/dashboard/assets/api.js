@@ -12,17 +12,17 @@ export class Problem extends Error {
   }
 }
 
-export async function ask(path, parameters = [], method = "GET") {
+export async function ask(path, parameters = [], { method = "GET", signal } = {}) {
   for (;;) {
-    const key = sessionStorage.getItem(slot);
+    const key = givenKey();
     const query = new URLSearchParams(parameters).toString();
     const answer = await reach(path + (query && "?" + query), {
-      method, headers: key ? { Authorization: "Bearer " + key } : {},
+      method, signal, headers: key ? { Authorization: "Bearer " + key } : {},
     });
     if (answer.ok) return answer.json();
     if (answer.status === 401 || (answer.status === 403 && key)) {
       // An answer to an older key says nothing of the one given meanwhile.
-      if (sessionStorage.getItem(slot) === key) await askForKey(answer.status === 403);
+      if (givenKey() === key) await askForKey(answer.status === 403);
       continue;
     }
     throw new Problem(answer.status, await answer.json().catch(() => ({})));
@@ -34,7 +34,8 @@ export async function ask(path, parameters = [], method = "GET") {
 async function reach(address, options) {
   try {
     return await fetch(address, options);
-  } catch {
+  } catch (e) {
+    if (options.signal?.aborted) throw e;
     await new Promise((resolve) => setTimeout(resolve, 500));
     return fetch(address, options);
   }
@@ -59,4 +60,4 @@ function askForKey(wrong) {
   return asking;
 }
 
-export const hasKey = () => sessionStorage.getItem(slot) !== null;
+export const givenKey = () => sessionStorage.getItem(slot); // null while none was

@@ -1,6 +1,6 @@
 // The page: what is asked when, and where the answers go. Each panel asks for itself,
 // and shows its own failure.
-import { ask } from "/assets/api.js";
+import { ask, givenKey } from "/assets/api.js";
 import { Live } from "/assets/live.js";
 import { bars, chart, element, number } from "/assets/draw.js";
 
@@ -41,46 +41,47 @@ function label(time, whole) {
   return new Intl.DateTimeFormat("en-GB", { ...form, timeZone: zone }).format(at);
 }
 
-// panel shows what f makes of the answer, or why there is none.
-async function panel(into, f) {
+// panel is a question: it shows what f makes of the answer, or why there is none. Once the
+// signal has ended it shows nothing.
+const panel = (into, f) => async (signal) => {
   try {
-    await f();
+    await f((path, parameters) => ask(path, parameters, { signal }));
   } catch (e) {
-    into.replaceChildren(element("p", { class: "fault", role: "status" }, `Not available: ${e.faults || e.message}`));
+    if (!signal.aborted) into.replaceChildren(element("p", { class: "fault", role: "status" }, `Not available: ${e.faults || e.message}`));
   }
-}
+};
 
 let drawn = null;
 function redraw() { if (drawn) chart($("chart"), $("chart-table"), drawn, label); }
 
 const questions = {
-  summary: () => panel($("users"), async () => {
+  summary: panel($("users"), async (get) => {
     const { between, words } = span();
-    const s = await ask("/v1/metrics/summary", between);
+    const s = await get("/v1/metrics/summary", between);
     $("range-events").textContent = number(s.events);
     $("users").textContent = number(s.users);
     for (const e of document.querySelectorAll("[data-range]")) e.textContent = words;
   }),
-  series: () => panel($("chart"), async () => {
+  series: panel($("chart"), async (get) => {
     const { between, interval } = span();
     const parameters = [...between, ["interval", interval], ["timezone", zone]];
     if ($("group").value) parameters.push(["group_by", $("group").value], ["limit", "5"]);
-    drawn = await ask("/v1/metrics/timeseries", parameters);
+    drawn = await get("/v1/metrics/timeseries", parameters);
     redraw();
   }),
-  funnel: () => panel($("funnel"), async () => {
+  funnel: panel($("funnel"), async (get) => {
     const steps = ["page_view", "add_to_cart", "purchase"];
-    const f = await ask("/v1/funnel", [...span().between, ["window", "1d"], ...steps.map((s) => ["step", `type is "${s}"`])]);
+    const f = await get("/v1/funnel", [...span().between, ["window", "1d"], ...steps.map((s) => ["step", `type is "${s}"`])]);
     bars($("funnel"), f.steps.map((s, i) => [["View", "Add to cart", "Buy"][i], s.users, `${Math.round(100 * s.of_first)}%`]), "Nobody yet.");
   }),
-  status: () => panel($("status"), async () => {
-    const s = await ask("/v1/status");
+  status: panel($("status"), async (get) => {
+    const s = await get("/v1/status");
     $("status").replaceChildren(element("dl", {}, ...health(s).flatMap(([k, v]) => [element("dt", {}, k), element("dd", {}, v)])));
   }),
 };
 for (const by of ["path", "referrer", "country", "device"]) {
-  questions[by] = () => panel($("top-" + by), async () => {
-    const t = await ask("/v1/metrics/top", [...span().between, ["by", by], ["limit", "8"]]);
+  questions[by] = panel($("top-" + by), async (get) => {
+    const t = await get("/v1/metrics/top", [...span().between, ["by", by], ["limit", "8"]]);
     bars($("top-" + by), t.items.map((i) => [i.name, i.events, `${Math.round(100 * i.share)}%`]), "No event has one yet.");
   });
 }
@@ -107,20 +108,40 @@ function health({ stream, stored, servers }) {
   ];
 }
 
-// Questions are asked again while the page is looked at: soon after something changed,
-// and at least every half minute.
-let asked = 0, changed = true;
-async function refresh() {
-  asked = Date.now();
-  changed = false;
-  await Promise.all(Object.values(questions).map((q) => q()));
+// A question is asked again while the page is looked at: soon after something changed, and
+// at least every half minute. But one that is slow is left alone for five times as long as
+// it took: of some the service answers few at once, and this page is not the only one.
+const rest = 5, longestRest = 10 * 60_000; // a machine may have slept over an answer
+const times = {}; // of each question: when it was asked, and from when on it may be again
+let changed = 0; // when something last did
+let selection = new AbortController(); // ends with what is selected
+
+async function pose(name) {
+  const { signal } = selection, key = givenKey(), asked = performance.now();
+  times[name] = { asked, free: Infinity }; // not while it is being answered
+  await questions[name](signal);
+  if (signal.aborted) return; // it has been asked anew
+  const now = performance.now();
+  const took = givenKey() === key ? now - asked : 0; // else somebody had to type it first
+  times[name].free = now + Math.min(rest * took, longestRest);
 }
+
+const poseAll = () => Promise.all(Object.keys(questions).map(pose));
+
 setInterval(() => {
   if (document.hidden) return;
-  const age = Date.now() - asked;
-  if ((changed && age > 5_000) || age > 30_000) refresh();
+  const now = performance.now();
+  for (const [name, { asked, free }] of Object.entries(times)) {
+    if (now > free && now - asked > (changed > asked ? 5_000 : 30_000)) pose(name);
+  }
 }, 1_000);
-for (const id of ["range", "group"]) $(id).onchange = refresh;
+for (const id of ["range", "group"]) {
+  $(id).onchange = () => {
+    selection.abort();
+    selection = new AbortController();
+    poseAll();
+  };
+}
 $("controls").onsubmit = (e) => e.preventDefault();
 new ResizeObserver(redraw).observe($("chart-panel"));
 
@@ -146,7 +167,7 @@ function show(events) {
   while (body.rows.length > 30) body.lastElementChild.remove();
 }
 
-await refresh(); // asks for the key first, if one is needed
+await poseAll(); // asks for the key first, if one is needed
 const live = new Live({
   state(name) {
     if ($("state").dataset.state === name && $("state-text").textContent === words[name]) return; // said once
@@ -154,12 +175,12 @@ const live = new Live({
     $("state-text").textContent = words[name];
   },
   numbers(l) {
-    changed = true;
+    changed = performance.now();
     $("live-events").textContent = number(l.totals.events);
     $("live-value").textContent = number(l.totals.value);
     $("rate").textContent = number(l.rate());
   },
-  top(dimension, list) { changed = true; if ($("range").value === "1h") bars($("top-" + dimension), list.slice(0, 8).map((v) => [v.name, v.events]), "No event has one yet."); },
+  top(dimension, list) { changed = performance.now(); if ($("range").value === "1h") bars($("top-" + dimension), list.slice(0, 8).map((v) => [v.name, v.events]), "No event has one yet."); },
   events: show,
 });
 setInterval(() => { $("rate").textContent = number(live.rate()); }, 1_000);

@@ -1,6 +1,6 @@
 // The live feed: keeps the last hour's counts as the service tells them, and comes back
 // by itself, where it left off.
-import { ask, hasKey } from "/assets/api.js";
+import { ask, givenKey } from "/assets/api.js";
 
 const wants = "dimensions=path,referrer,country,device&events=5";
 
@@ -21,7 +21,7 @@ export class Live {
     if (this.place) query += `&epoch=${this.place.epoch}&seq=${this.place.seq}`;
     try {
       // Browsers cannot send a key with a WebSocket; a ticket stands for it, once.
-      if (hasKey()) query += "&ticket=" + encodeURIComponent((await ask("/v1/live/tickets", [], "POST")).ticket);
+      if (givenKey() !== null) query += "&ticket=" + encodeURIComponent((await ask("/v1/live/tickets", [], { method: "POST" })).ticket);
     } catch {
       return this.again();
     }
