@@ -2428,35 +2428,35 @@ type ClientInterface interface {
 
 	// GetMetricsBreakdown Events by two fields
 	//
-	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/breakdown (the `GetMetricsBreakdown` operationId).
 	GetMetricsBreakdown(ctx context.Context, params *GetMetricsBreakdownParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsSummary Totals of a range
 	//
-	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/summary (the `GetMetricsSummary` operationId).
 	GetMetricsSummary(ctx context.Context, params *GetMetricsSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsTimeseries Totals over time
 	//
-	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/timeseries (the `GetMetricsTimeseries` operationId).
 	GetMetricsTimeseries(ctx context.Context, params *GetMetricsTimeseriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsTop Most frequent values of a field
 	//
-	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/top (the `GetMetricsTop` operationId).
 	GetMetricsTop(ctx context.Context, params *GetMetricsTopParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsUsers Unique users of a range
 	//
-	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/users (the `GetMetricsUsers` operationId).
 	GetMetricsUsers(ctx context.Context, params *GetMetricsUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2661,7 +2661,7 @@ func (c *Client) CreateLiveTicket(ctx context.Context, reqEditors ...RequestEdit
 
 // GetMetricsBreakdown Events by two fields
 //
-// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/breakdown (the `GetMetricsBreakdown` operationId).
 func (c *Client) GetMetricsBreakdown(ctx context.Context, params *GetMetricsBreakdownParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2678,7 +2678,7 @@ func (c *Client) GetMetricsBreakdown(ctx context.Context, params *GetMetricsBrea
 
 // GetMetricsSummary Totals of a range
 //
-// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/summary (the `GetMetricsSummary` operationId).
 func (c *Client) GetMetricsSummary(ctx context.Context, params *GetMetricsSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2695,7 +2695,7 @@ func (c *Client) GetMetricsSummary(ctx context.Context, params *GetMetricsSummar
 
 // GetMetricsTimeseries Totals over time
 //
-// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/timeseries (the `GetMetricsTimeseries` operationId).
 func (c *Client) GetMetricsTimeseries(ctx context.Context, params *GetMetricsTimeseriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2712,7 +2712,7 @@ func (c *Client) GetMetricsTimeseries(ctx context.Context, params *GetMetricsTim
 
 // GetMetricsTop Most frequent values of a field
 //
-// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/top (the `GetMetricsTop` operationId).
 func (c *Client) GetMetricsTop(ctx context.Context, params *GetMetricsTopParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2729,7 +2729,7 @@ func (c *Client) GetMetricsTop(ctx context.Context, params *GetMetricsTopParams,
 
 // GetMetricsUsers Unique users of a range
 //
-// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/users (the `GetMetricsUsers` operationId).
 func (c *Client) GetMetricsUsers(ctx context.Context, params *GetMetricsUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4992,7 +4992,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsBreakdownWithResponse Events by two fields
 	//
-	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5001,7 +5001,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsSummaryWithResponse Totals of a range
 	//
-	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5010,7 +5010,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsTimeseriesWithResponse Totals over time
 	//
-	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5019,7 +5019,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsTopWithResponse Most frequent values of a field
 	//
-	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5028,7 +5028,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsUsersWithResponse Unique users of a range
 	//
-	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6859,7 +6859,7 @@ func (c *ClientWithResponses) CreateLiveTicketWithResponse(ctx context.Context, 
 
 // GetMetricsBreakdownWithResponse Events by two fields
 //
-// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6874,7 +6874,7 @@ func (c *ClientWithResponses) GetMetricsBreakdownWithResponse(ctx context.Contex
 
 // GetMetricsSummaryWithResponse Totals of a range
 //
-// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6889,7 +6889,7 @@ func (c *ClientWithResponses) GetMetricsSummaryWithResponse(ctx context.Context,
 
 // GetMetricsTimeseriesWithResponse Totals over time
 //
-// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6904,7 +6904,7 @@ func (c *ClientWithResponses) GetMetricsTimeseriesWithResponse(ctx context.Conte
 
 // GetMetricsTopWithResponse Most frequent values of a field
 //
-// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6919,7 +6919,7 @@ func (c *ClientWithResponses) GetMetricsTopWithResponse(ctx context.Context, par
 
 // GetMetricsUsersWithResponse Unique users of a range
 //
-// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
