@@ -28,9 +28,12 @@ paint();
 
 // --- questions about the range
 
+// Longer ranges begin with an hour: counts by minute may be kept for fewer days than the
+// page shows.
 function span() {
   const [seconds, interval, words] = ranges[$("range").value];
   const from = new Date(Date.now() - seconds * 1000);
+  if (interval !== "minute") from.setUTCMinutes(0, 0, 0);
   return { between: [["from", from.toISOString()]], interval, words };
 }
 
