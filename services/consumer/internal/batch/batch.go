@@ -154,6 +154,21 @@ func (b *Batch) Recount(inserted []int) {
 	}
 }
 
+// Forget gives up what the database was known to hold, and counts all rows again: those
+// that it held are perhaps to be stored after all, and their keys are asked for then.
+func (b *Batch) Forget() {
+	b.Deltas.Forget()
+	if !b.recounted {
+		return
+	}
+	all := make([]int, len(b.Rows))
+	for i := range all {
+		all[i] = i
+	}
+	b.Recount(all)
+	b.stored, b.recounted = nil, false
+}
+
 // Copy returns rows lo to hi in COPY's binary format, as parts to be sent one
 // after the other.
 func (b *Batch) Copy(lo, hi int) [][]byte {

@@ -51,6 +51,9 @@ func (s *Store) careful(ctx context.Context, b *batch.Batch) (r Result, err erro
 			return fmt.Errorf("%w; the last error: %w", ErrMostRefused, outage{w.last})
 		}
 		b.Recount(w.inserted)
+		if keys := b.Deltas.Unresolved(); len(keys) > 0 {
+			return fmt.Errorf("%d rollup keys have no number", len(keys))
+		}
 		r.Inserted, r.Dead = len(w.inserted), len(w.dead)
 		r.XID, err = s.finish(ctx, tx, b, w.dead)
 		return err

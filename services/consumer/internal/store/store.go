@@ -58,7 +58,7 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (Result, error) {
 	r, err := s.write(ctx, b)
 	if err != nil {
 		b.Suspect = true
-		b.Deltas.Forget()
+		b.Forget()
 	}
 	return r, err
 }
