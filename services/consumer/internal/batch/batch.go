@@ -22,6 +22,9 @@ type Batch struct {
 	// Suspect is set when the batch may hold events that are stored already:
 	// redelivered ones, or all after a failed attempt whose outcome is unknown.
 	Suspect bool
+	// Connections is how many the database's pool had made when last the batch was written:
+	// behind a new one may be another state of the database. It lives on, as keys do.
+	Connections int64
 	// Timeouts counts the attempts to write the batch that ran out of time.
 	Timeouts int
 
@@ -155,12 +158,9 @@ func (b *Batch) Recount(inserted []int) {
 }
 
 // Forget gives up what the database was known to hold, and counts all rows again: those
-// that it held are perhaps to be stored after all, and their keys are asked for then.
+// that it held, and whom it had logged, it may hold no more.
 func (b *Batch) Forget() {
 	b.Deltas.Forget()
-	if !b.recounted {
-		return
-	}
 	all := make([]int, len(b.Rows))
 	for i := range all {
 		all[i] = i

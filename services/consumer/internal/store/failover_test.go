@@ -42,6 +42,27 @@ func TestWhatAFailoverLostBetweenTwoAttemptsIsStoredAndCounted(t *testing.T) {
 	fixture.RollupsEqualRaw(t, pool)
 }
 
+// A writer that had nothing to write meanwhile met no error.
+func TestAnIdleWriterNoticesAFailover(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	b := series(0, 20)
+	_, err := s.Write(t.Context(), b)
+	require.NoError(t, err)
+	lose(t, pool)
+	_, err = s.Write(t.Context(), decoded(fixture.Chunk(key, 21, fixture.Series(25, 26)...))) // another one's keys
+	require.NoError(t, err)
+	pool.Reset() // its connections broke
+
+	b.Reset()
+	b.Add(fixture.Chunk(key, 1, fixture.Series(0, 20)...))
+	b.Decode(fixture.Noon)
+	r, err := s.Write(t.Context(), b)
+	require.NoError(t, err)
+	require.False(t, r.Careful)
+	fixture.RollupsEqualRaw(t, pool)
+}
+
 func TestNothingIsCountedUnderAKeyWithoutANumber(t *testing.T) {
 	t.Parallel()
 	s, pool := open(t)
