@@ -22,6 +22,9 @@ type Batch struct {
 	// Suspect is set when the batch may hold events that are stored already:
 	// redelivered ones, or all after a failed attempt whose outcome is unknown.
 	Suspect bool
+	// Connections is how many the database's pool had made when last the batch was written:
+	// behind a new one may be another state of the database. It lives on, as keys do.
+	Connections int64
 	// Timeouts counts the attempts to write the batch that ran out of time.
 	Timeouts int
 
@@ -152,6 +155,18 @@ func (b *Batch) Recount(inserted []int) {
 		_ = parse(&e, &entry, b.now) // valid: it became a row
 		b.Deltas.Add(&e)
 	}
+}
+
+// Forget gives up what the database was known to hold, and counts all rows again: those
+// that it held, and whom it had logged, it may hold no more.
+func (b *Batch) Forget() {
+	b.Deltas.Forget()
+	all := make([]int, len(b.Rows))
+	for i := range all {
+		all[i] = i
+	}
+	b.Recount(all)
+	b.stored, b.recounted = nil, false
 }
 
 // Copy returns rows lo to hi in COPY's binary format, as parts to be sent one

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/services/consumer/internal/batch"
 	"weir/services/consumer/internal/step"
@@ -36,9 +37,9 @@ RETURNING id, (extract(epoch FROM time - '2000-01-01 00:00:00+00'::timestamptz) 
 
 // careful stores what is not stored yet, and finds and dead-letters the rows that
 // PostgreSQL refuses, in one transaction. It counts only what it really inserted.
-func (s *Store) careful(ctx context.Context, b *batch.Batch) (r Result, err error) {
+func (s *Store) careful(ctx context.Context, conn *pgxpool.Conn, b *batch.Batch) (r Result, err error) {
 	r.Careful = true
-	err = s.transaction(ctx, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, createStaging); err != nil {
 			return fmt.Errorf("create staging table: %w", err)
 		}
@@ -51,11 +52,17 @@ func (s *Store) careful(ctx context.Context, b *batch.Batch) (r Result, err erro
 			return fmt.Errorf("%w; the last error: %w", ErrMostRefused, outage{w.last})
 		}
 		b.Recount(w.inserted)
+		if keys := b.Deltas.Unresolved(); len(keys) > 0 {
+			return fmt.Errorf("%d rollup keys have no number", len(keys))
+		}
 		r.Inserted, r.Dead = len(w.inserted), len(w.dead)
 		r.XID, err = s.finish(ctx, tx, b, w.dead)
 		return err
 	})
-	return r, err
+	if err != nil {
+		return r, fmt.Errorf("write batch: %w", err)
+	}
+	return r, nil
 }
 
 // outage hides a data error's SQLSTATE from Classify.

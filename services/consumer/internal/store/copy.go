@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/services/consumer/internal/step"
 )
@@ -32,12 +33,7 @@ type load struct {
 // When a COPY fails, PostgreSQL drops what it finds of it and of the rest, and the COMMIT
 // ends in ROLLBACK (PostgreSQL documentation, "Frontend/Backend Protocol", "COPY
 // Operations").
-func (s *Store) copyAll(ctx context.Context, loads []load) (xid uint64, err error) {
-	pooled, err := s.Pool.Acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer pooled.Release()
+func (s *Store) copyAll(ctx context.Context, pooled *pgxpool.Conn, loads []load) (xid uint64, err error) {
 	conn := pooled.Conn().PgConn()
 	w := wire{conn: conn.Conn(), hook: s.Step}
 	interrupt := context.AfterFunc(ctx, func() { _ = w.conn.SetWriteDeadline(time.Now()) })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/services/consumer/internal/batch"
 	"weir/services/shared/rollup"
@@ -25,7 +26,7 @@ JOIN rollup_keys k USING (dimension, type, value)`
 // theirs. It commits by itself, outside the batch's transaction: no batch then
 // waits for another's commit to learn a key, and a key that an aborted batch
 // leaves behind is harmless.
-func (s *Store) resolve(ctx context.Context, d *batch.Deltas) error {
+func resolve(ctx context.Context, conn *pgxpool.Conn, d *batch.Deltas) error {
 	for {
 		keys := d.Unresolved()
 		if len(keys) == 0 {
@@ -35,7 +36,7 @@ func (s *Store) resolve(ctx context.Context, d *batch.Deltas) error {
 		for i, k := range keys {
 			dimensions[i], types[i], values[i] = int16(k.Dimension), k.Type, k.Value
 		}
-		rows, err := s.Pool.Query(ctx, selectKeys, dimensions, types, values)
+		rows, err := conn.Query(ctx, selectKeys, dimensions, types, values)
 		if err != nil {
 			return fmt.Errorf("select rollup keys: %w", err)
 		}
@@ -51,7 +52,7 @@ func (s *Store) resolve(ctx context.Context, d *batch.Deltas) error {
 		if len(d.Unresolved()) == 0 {
 			return nil
 		}
-		if _, err := s.Pool.Exec(ctx, insertKeys, dimensions, types, values); err != nil {
+		if _, err := conn.Exec(ctx, insertKeys, dimensions, types, values); err != nil {
 			return fmt.Errorf("insert rollup keys: %w", err)
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (Result, error) {
 	r, err := s.write(ctx, b)
 	if err != nil {
 		b.Suspect = true
-		b.Deltas.Forget()
+		b.Forget()
 	}
 	return r, err
 }
@@ -73,31 +73,42 @@ func (s *Store) patience(b *batch.Batch) time.Duration {
 }
 
 func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
-	// First, while no transaction holds a connection: writers that each held one and
-	// waited for a second could use up the pool and wait for ever.
-	if err := s.resolve(ctx, b.Deltas); err != nil {
+	// One connection for all of it: writers that each held one and waited for a second
+	// could use up the pool and wait for ever.
+	conn, err := s.Pool.Acquire(ctx)
+	if err != nil {
+		return Result{}, fmt.Errorf("write batch: %w", err)
+	}
+	defer conn.Release()
+	if n := s.Pool.Stat().NewConnsCount(); n != b.Connections {
+		if b.Connections > 0 { // else nothing is known yet
+			b.Forget()
+		}
+		b.Connections = n
+	}
+	if err := resolve(ctx, conn, b.Deltas); err != nil {
 		return Result{}, err
 	}
 	// A crash from here to the COMMIT leaves nothing behind but keys: PostgreSQL rolls
 	// back. One whose COMMIT was sent, but not answered, leaves all of it.
 	s.Step.At(step.Resolved)
 	if !b.Suspect {
-		r, err := s.optimistic(ctx, b)
+		r, err := s.optimistic(ctx, conn, b)
 		if err == nil || Classify(err) == Outage {
 			return r, err
 		}
 	}
-	return s.careful(ctx, b)
+	return s.careful(ctx, conn, b)
 }
 
-func (s *Store) optimistic(ctx context.Context, b *batch.Batch) (r Result, err error) {
+func (s *Store) optimistic(ctx context.Context, conn *pgxpool.Conn, b *batch.Batch) (r Result, err error) {
 	loads := []load{{"events", batch.Columns, b.Copy(0, len(b.Rows)), []step.Step{step.Copying}, []step.Step{step.Copied}}}
 	if len(b.Dead) > 0 {
 		loads = append(loads, load{table: "dead_letters", columns: batch.DeadColumns, parts: [][]byte{batch.AppendDeadCopy(nil, once(b.Dead))}})
 	}
 	last := &loads[len(loads)-1]
 	last.done = append(last.done, step.DeadLettered)
-	if r.XID, err = s.copyAll(ctx, append(loads, counts(b)...)); err != nil {
+	if r.XID, err = s.copyAll(ctx, conn, append(loads, counts(b)...)); err != nil {
 		return Result{}, fmt.Errorf("write batch: %w", err)
 	}
 	r.Inserted, r.Dead = len(b.Rows), len(b.Dead)
@@ -131,13 +142,6 @@ func (s *Store) finish(ctx context.Context, tx pgx.Tx, b *batch.Batch, dead []ba
 	err = tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)
 	s.Step.At(step.Counted)
 	return xid, err
-}
-
-func (s *Store) transaction(ctx context.Context, f func(pgx.Tx) error) error {
-	if err := pgx.BeginFunc(ctx, s.Pool, f); err != nil {
-		return fmt.Errorf("write batch: %w", err)
-	}
-	return nil
 }
 
 func copyIn(ctx context.Context, tx pgx.Tx, table, columns string, parts [][]byte) error {

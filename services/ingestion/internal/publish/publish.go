@@ -272,7 +272,18 @@ func (f *flusher) flush(ctx context.Context) {
 	for commands := f.round; len(commands) > 0; {
 		n := min(size, len(commands))
 		f.send(ctx, commands[:n])
-		commands = commands[n:]
+		err := firstError(commands[:n])
+		if err == nil {
+			err = f.group[len(f.group)-1].ctx.Err()
+		}
+		if commands = commands[n:]; err != nil {
+			// What is left is one request's, the last one's, whose sender is told or has gone.
+			// To try it all with a Redis that hangs could take minutes, and a stop as long.
+			for _, c := range commands {
+				c.SetErr(err)
+			}
+			break
+		}
 	}
 	f.land()
 	commands := f.round

@@ -2,10 +2,12 @@ package publish_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,6 +144,65 @@ func TestRequestsDoNotPileUpWhileRedisIsAway(t *testing.T) {
 	<-busy
 	cancel()
 	callers.Wait()
+}
+
+// trips counts round trips, and makes them itself.
+type trips struct {
+	n    atomic.Int64
+	trip func() error
+}
+
+func (h *trips) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, commands []redis.Cmder) error {
+		h.n.Add(1)
+		err := h.trip()
+		for _, c := range commands {
+			c.SetErr(err)
+		}
+		return err
+	}
+}
+
+func (h *trips) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func TestALargeRequestIsNotTriedFurtherThanItMatters(t *testing.T) {
+	t.Parallel()
+	sent := errors.New("nothing came back")
+	for name, c := range map[string]struct {
+		err  error // of the first round trip
+		gone bool  // whether the sender has gone after it
+		made int64
+	}{
+		"all goes well":       {nil, false, 40},
+		"Redis does not say":  {sent, false, 1},
+		"the sender has gone": {nil, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			server := &trips{trip: func() error {
+				if c.gone {
+					leave()
+				}
+				return c.err
+			}}
+			client := redis.NewClient(&redis.Options{})
+			defer client.Close()
+			client.AddHook(server)
+			p := publish.New(publish.Config{}, client, []string{"events"}, nil, prometheus.NewRegistry())
+			stop := run(t, p)
+			err := p.Publish(ctx, make([]publish.Message, 20_000))
+			if c.gone {
+				require.ErrorIs(t, err, context.Canceled)
+			} else {
+				require.ErrorIs(t, err, c.err)
+			}
+			stop()
+			require.Equal(t, c.made, server.n.Load())
+		})
+	}
 }
 
 func TestPublishReturnsOnceRedisHasTheMessage(t *testing.T) {
