@@ -293,6 +293,33 @@ func TestDashboardSurvivesARestart(t *testing.T) {
 	require.Eventually(t, func() bool { return len(p.text("#live-events")) == 3 }, time.Minute, 50*time.Millisecond, "what happened meanwhile is shown")
 }
 
+// TestDashboardDoesNotCountWhatItMissedAsHappeningNow has a feed of its own, in a page whose
+// time stands still.
+func TestDashboardDoesNotCountWhatItMissedAsHappeningNow(t *testing.T) {
+	w := newWorld(t, harness.NewSandbox(t)).start().current()
+	p := open(t, w)
+	p.shows("#state-text", "Live")
+	var rates []float64
+	p.do(chromedp.Evaluate(`(async () => {
+		const { Live } = await import("/assets/live.js");
+		let socket;
+		window.WebSocket = class { constructor() { socket = this; } };
+		performance.now = () => 0;
+		const live = new Live({ state() {}, numbers() {}, top() {}, events() {} });
+		const say = (type, seq, events) => socket.onmessage({ data: JSON.stringify({ type, epoch: "e", seq, minutes: [{ events }], totals: { events, value: 0 } }) });
+		say("snapshot", 1, 5000);
+		say("delta", 2, 10);
+		const rates = [live.rate()], first = socket;
+		socket.onclose();
+		while (socket === first) await new Promise((resolve) => setTimeout(resolve, 50));
+		say("delta", 3, 1000); // missed
+		say("heartbeat", 3, 0);
+		say("delta", 4, 20);
+		return [...rates, live.rate()];
+	})()`, &rates, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	require.Equal(t, []float64{1, 3}, rates)
+}
+
 func TestDashboardAsksForTheKeyAndOpensTheFeedWithATicket(t *testing.T) {
 	w := newWorld(t, harness.NewSandbox(t))
 	w.store(shopVisits()...)
