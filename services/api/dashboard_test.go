@@ -145,6 +145,18 @@ func TestDashboardShowsWhatTheAPIAnswersAndWhatHappens(t *testing.T) {
 	p.shows("#range-events", "61")
 	p.picture("light")
 
+	// Names of columns stay in sight when a table is scrolled; those of rows go with their rows.
+	var stay []string
+	p.do(chromedp.Evaluate(`["thead", "tbody"].map((part) => getComputedStyle(document.querySelector("#chart-table " + part + " th")).position)`, &stay))
+	require.Equal(t, []string{"sticky", "static"}, stay)
+
+	// What the button does is its text, also to who hears it.
+	p.do(chromedp.Click("#pause", chromedp.ByQuery))
+	p.shows("#pause", "Go on")
+	var pressed bool
+	p.do(chromedp.Evaluate(`document.getElementById("pause").hasAttribute("aria-pressed")`, &pressed))
+	require.False(t, pressed, "going on is not pressed")
+
 	// Dark at the press of a button, and as the system is.
 	ground := func() (colour string) {
 		p.do(chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &colour))
