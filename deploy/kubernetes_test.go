@@ -111,6 +111,41 @@ func TestKubernetesKnowsEveryFieldOfTheManifests(t *testing.T) {
 	}
 }
 
+// TestImagesAreThoseThatAReleasePushes: a bare name would be one of Docker Hub's.
+func TestImagesAreThoseThatAReleasePushes(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("kubernetes/kustomization.yaml")
+	require.NoError(t, err)
+	var kustomization struct {
+		Images []struct{ Name, NewName, NewTag string }
+	}
+	require.NoError(t, yaml.Unmarshal(text, &kustomization))
+	release, err := os.ReadFile("../.github/workflows/release.yml")
+	require.NoError(t, err)
+	require.Contains(t, string(release), "tags: ghcr.io/${{ github.repository_owner }}/weir-${{ matrix.target }}:${{ github.ref_name }}\n")
+	var targets []string
+	for _, i := range kustomization.Images {
+		require.Equal(t, "ghcr.io/OWNER/"+i.Name, i.NewName)
+		require.Regexp(t, `^v\d`, i.NewTag, "releases are of tags that begin so")
+		targets = append(targets, strings.TrimPrefix(i.Name, "weir-"))
+	}
+	require.Contains(t, string(release), "target: ["+strings.Join(targets, ", ")+"]\n")
+	for _, m := range manifests(t) {
+		var pod core.PodSpec
+		switch o := m.object.(type) {
+		case *apps.Deployment:
+			pod = o.Spec.Template.Spec
+		case *apps.StatefulSet:
+			pod = o.Spec.Template.Spec
+		case *batch.Job:
+			pod = o.Spec.Template.Spec
+		}
+		for _, c := range pod.Containers {
+			require.Contains(t, targets, strings.TrimPrefix(c.Image, "weir-"), m.file)
+		}
+	}
+}
+
 // TestPodsHaveProbesLimitsAndNoPrivileges holds the pods to the restricted profile that
 // the namespace enforces, and to what a rolling update needs.
 func TestPodsHaveProbesLimitsAndNoPrivileges(t *testing.T) {

@@ -170,6 +170,8 @@ func (r *reader) try(t *testing.T, c string) {
 		require.FileExists(t, "../compose.yaml")
 	case c == "kubectl apply -k deploy/kubernetes": // package deploy renders it and holds it to Kubernetes' schemas
 		require.FileExists(t, "../deploy/kubernetes/kustomization.yaml")
+	case strings.HasPrefix(c, "kubectl apply -f "): // package deploy reads all of them
+		require.FileExists(t, filepath.Join("..", words[len(words)-1]))
 	default:
 		t.Errorf("nobody tries %q: say in this test how it is tried", c)
 	}

@@ -141,7 +141,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	server := httpserver.Server{
 		Addr: net.JoinHostPort(cfg.BindHost, strconv.Itoa(cfg.Port)), Log: log, Grace: cfg.ShutdownGrace, TLS: cfg.TLS, Listening: cfg.Listening,
-		API: operations,
+		API: operations, Guard: hub.Guard,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx) })

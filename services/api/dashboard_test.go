@@ -145,6 +145,18 @@ func TestDashboardShowsWhatTheAPIAnswersAndWhatHappens(t *testing.T) {
 	p.shows("#range-events", "61")
 	p.picture("light")
 
+	// Names of columns stay in sight when a table is scrolled; those of rows go with their rows.
+	var stay []string
+	p.do(chromedp.Evaluate(`["thead", "tbody"].map((part) => getComputedStyle(document.querySelector("#chart-table " + part + " th")).position)`, &stay))
+	require.Equal(t, []string{"sticky", "static"}, stay)
+
+	// What the button does is its text, also to who hears it.
+	p.do(chromedp.Click("#pause", chromedp.ByQuery))
+	p.shows("#pause", "Go on")
+	var pressed bool
+	p.do(chromedp.Evaluate(`document.getElementById("pause").hasAttribute("aria-pressed")`, &pressed))
+	require.False(t, pressed, "going on is not pressed")
+
 	// Dark at the press of a button, and as the system is.
 	ground := func() (colour string) {
 		p.do(chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &colour))
@@ -291,6 +303,33 @@ func TestDashboardSurvivesARestart(t *testing.T) {
 	w.start("API_PORT", port).current()
 	p.shows("#state-text", "Live")
 	require.Eventually(t, func() bool { return len(p.text("#live-events")) == 3 }, time.Minute, 50*time.Millisecond, "what happened meanwhile is shown")
+}
+
+// TestDashboardDoesNotCountWhatItMissedAsHappeningNow has a feed of its own, in a page whose
+// time stands still.
+func TestDashboardDoesNotCountWhatItMissedAsHappeningNow(t *testing.T) {
+	w := newWorld(t, harness.NewSandbox(t)).start().current()
+	p := open(t, w)
+	p.shows("#state-text", "Live")
+	var rates []float64
+	p.do(chromedp.Evaluate(`(async () => {
+		const { Live } = await import("/assets/live.js");
+		let socket;
+		window.WebSocket = class { constructor() { socket = this; } };
+		performance.now = () => 0;
+		const live = new Live({ state() {}, numbers() {}, top() {}, events() {} });
+		const say = (type, seq, events) => socket.onmessage({ data: JSON.stringify({ type, epoch: "e", seq, minutes: [{ events }], totals: { events, value: 0 } }) });
+		say("snapshot", 1, 5000);
+		say("delta", 2, 10);
+		const rates = [live.rate()], first = socket;
+		socket.onclose();
+		while (socket === first) await new Promise((resolve) => setTimeout(resolve, 50));
+		say("delta", 3, 1000); // missed
+		say("heartbeat", 3, 0);
+		say("delta", 4, 20);
+		return [...rates, live.rate()];
+	})()`, &rates, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	require.Equal(t, []float64{1, 3}, rates)
 }
 
 func TestDashboardAsksForTheKeyAndOpensTheFeedWithATicket(t *testing.T) {

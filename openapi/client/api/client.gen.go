@@ -2421,7 +2421,7 @@ type ClientInterface interface {
 
 	// CreateLiveTicket A ticket for the live feed
 	//
-	// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds.
+	// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds. Pages of LIVE_ORIGINS may ask for one.
 	//
 	// Corresponds with POST /v1/live/tickets (the `CreateLiveTicket` operationId).
 	CreateLiveTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2644,7 +2644,7 @@ func (c *Client) StreamLive(ctx context.Context, params *StreamLiveParams, reqEd
 
 // CreateLiveTicket A ticket for the live feed
 //
-// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds.
+// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds. Pages of LIVE_ORIGINS may ask for one.
 //
 // Corresponds with POST /v1/live/tickets (the `CreateLiveTicket` operationId).
 func (c *Client) CreateLiveTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4983,7 +4983,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateLiveTicketWithResponse A ticket for the live feed
 	//
-	// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds.
+	// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds. Pages of LIVE_ORIGINS may ask for one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6844,7 +6844,7 @@ func (c *ClientWithResponses) StreamLiveWithResponse(ctx context.Context, params
 
 // CreateLiveTicketWithResponse A ticket for the live feed
 //
-// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds.
+// For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of `/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds. Pages of LIVE_ORIGINS may ask for one.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -16,6 +16,9 @@ import (
 	"weir/services/shared/access"
 )
 
+// TicketPath is where tickets are made.
+const TicketPath = "/v1/live/tickets"
+
 // ticketAge is how long a ticket may be used.
 const ticketAge = 30 * time.Second
 
@@ -70,11 +73,12 @@ type ticketInput struct {
 // RegisterTickets adds the operation. Only serving needs the keys' tickets.
 func RegisterTickets(api huma.API, keys Keys) {
 	huma.Register(api, huma.Operation{
-		OperationID: "create-live-ticket", Method: http.MethodPost, Path: "/v1/live/tickets", Tags: []string{"Live"},
+		OperationID: "create-live-ticket", Method: http.MethodPost, Path: TicketPath, Tags: []string{"Live"},
 		DefaultStatus: http.StatusCreated, Security: Required(),
 		Summary: "A ticket for the live feed",
 		Description: "For browsers, whose WebSocket and EventSource cannot send a key: the ticket goes into the query parameter `ticket` of " +
-			"`/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds.",
+			"`/v1/live` or `/v1/live/events`. It opens one connection, on any instance, within 30 seconds. Pages " +
+			"of LIVE_ORIGINS may ask for one.",
 		Errors: []int{http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *ticketInput) (*ticketOutput, error) {
 		pass, _ := keys.Admit(in.Authorization) // it was checked, and may have been withdrawn since: so is the ticket then

@@ -3,8 +3,6 @@ package live
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -36,7 +34,7 @@ func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, good access.Go
 // serve makes a client of a request, over the transport that open begins. When open
 // fails it has written the refusal.
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request, good access.Good, open func(*client) (transport, context.Context, error)) {
-	if !h.originAllowed(w, r) {
+	if !h.admit(w, r) {
 		httpserver.WriteProblem(w, http.StatusForbidden, "Pages of this origin may not open the live feed; LIVE_ORIGINS lists those that may.")
 		return
 	}
@@ -66,36 +64,6 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, good access.Good, op
 	if c.serve(ctx, t, h) {
 		h.metrics.slow.Inc()
 	}
-}
-
-// originAllowed reports whether the page that asks, if it is one, may: those of the
-// service's own host, and of the configured origins. For those it gives leave to read
-// the answer.
-func (h *Hub) originAllowed(w http.ResponseWriter, r *http.Request) bool {
-	w.Header().Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true // no browser's page
-	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(u.Host, r.Host) {
-		return true
-	}
-	host, full := strings.ToLower(u.Host), strings.ToLower(u.Scheme+"://"+u.Host)
-	for _, pattern := range h.cfg.Origins {
-		of := host
-		if strings.Contains(pattern, "://") {
-			of = full
-		}
-		if ok, _ := path.Match(strings.ToLower(pattern), of); ok {
-			w.Header().Set("Access-Control-Allow-Origin", origin)
-			return true
-		}
-	}
-	return false
 }
 
 // parameters are what a connection may say in its query.

@@ -23,7 +23,7 @@ import (
 
 // Config is what operators may set.
 type Config struct {
-	Origins      []string      `env:"LIVE_ORIGINS" help:"Origins whose pages may open the live feed, such as https://example.com or *.example.com; the service's own host always may."`
+	Origins      []string      `env:"LIVE_ORIGINS" help:"Origins whose pages may open the live feed and get tickets for it, such as https://example.com or *.example.com; the service's own host always may."`
 	ClientBuffer int           `env:"LIVE_CLIENT_BUFFER" default:"64" min:"1" max:"10000" help:"Messages that wait for one live client; one more and it is closed as too slow. They are shared, so a client costs little."`
 	MaxClients   int           `env:"LIVE_MAX_CLIENTS" default:"10000" min:"1" help:"Live clients that one instance takes."`
 	Interval     time.Duration `env:"LIVE_INTERVAL" default:"100ms" min:"10ms" max:"10s" help:"Shortest time between two live updates of a client; what happens within it is one update. More than 1,000 clients are told in turns within it."`

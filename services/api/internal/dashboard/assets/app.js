@@ -154,7 +154,6 @@ const words = { live: "Live", stale: "Not current: the stream is out of reach", 
 let paused = false;
 $("pause").onclick = () => {
   paused = !paused;
-  $("pause").setAttribute("aria-pressed", paused);
   $("pause").textContent = paused ? "Go on" : "Pause";
 };
 

@@ -12,12 +12,14 @@ export class Live {
     this.place = null;
     this.failures = 0;
     this.arrivals = []; // [when, events] of deltas, for the rate
+    this.resuming = false; // while what was missed is told
     this.open();
   }
 
   async open() {
     this.on.state("connecting");
     let query = wants;
+    this.resuming = this.place !== null;
     if (this.place) query += `&epoch=${this.place.epoch}&seq=${this.place.seq}`;
     try {
       // Browsers cannot send a key with a WebSocket; a ticket stands for it, once.
@@ -48,9 +50,9 @@ export class Live {
       case "stale": this.on.state("stale"); return;
       case "top": this.on.top(m.dimension, m.top); return;
       case "events": this.on.events(m.events); return;
-      case "snapshot": this.arrivals = []; break;
-      case "delta": this.arrivals.push([performance.now(), m.minutes.reduce((n, c) => n + c.events, 0)]); break;
-      case "heartbeat": break;
+      case "snapshot": this.arrivals = []; this.resuming = false; break;
+      case "delta": if (!this.resuming) this.arrivals.push([performance.now(), m.minutes.reduce((n, c) => n + c.events, 0)]); break;
+      case "heartbeat": this.resuming = false; break;
       default: return;
     }
     if (m.epoch) this.place = { epoch: m.epoch, seq: m.seq };
