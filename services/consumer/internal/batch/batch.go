@@ -22,9 +22,9 @@ type Batch struct {
 	// Suspect is set when the batch may hold events that are stored already:
 	// redelivered ones, or all after a failed attempt whose outcome is unknown.
 	Suspect bool
-	// Connections is how many the database's pool had made when last the batch was written:
+	// Lost is how many connections to the database had broken when last the batch was written:
 	// behind a new one may be another state of the database. It lives on, as keys do.
-	Connections int64
+	Lost int64
 	// Timeouts counts the attempts to write the batch that ran out of time.
 	Timeouts int
 

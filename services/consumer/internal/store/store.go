@@ -80,11 +80,9 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 		return Result{}, fmt.Errorf("write batch: %w", err)
 	}
 	defer conn.Release()
-	if n := s.Pool.Stat().NewConnsCount(); n != b.Connections {
-		if b.Connections > 0 { // else nothing is known yet
-			b.Forget()
-		}
-		b.Connections = n
+	if n := lost(s.Pool.Stat()); n > b.Lost {
+		b.Lost = n
+		b.Forget()
 	}
 	if err := resolve(ctx, conn, b.Deltas); err != nil {
 		return Result{}, err
@@ -99,6 +97,11 @@ func (s *Store) write(ctx context.Context, b *batch.Batch) (Result, error) {
 		}
 	}
 	return s.careful(ctx, conn, b)
+}
+
+// lost is how many of a pool's connections broke.
+func lost(pool *pgxpool.Stat) int64 {
+	return pool.NewConnsCount() - int64(pool.TotalConns()) - pool.MaxIdleDestroyCount() - pool.MaxLifetimeDestroyCount()
 }
 
 func (s *Store) optimistic(ctx context.Context, conn *pgxpool.Conn, b *batch.Batch) (r Result, err error) {
