@@ -48,7 +48,7 @@ func (s *Store) copyAll(ctx context.Context, pooled *pgxpool.Conn, loads []load)
 	// Where the conversation stands is unknown: the connection is of no more use. And the
 	// server, which may have all of it, is not to go on with what is about to be tried again.
 	abandon(pooled.Hijack())
-	return 0, errors.Join(err, broken, ctx.Err())
+	return 0, outage{errors.Join(err, broken, ctx.Err())} // whatever the last word was
 }
 
 func abandon(conn *pgx.Conn) {
