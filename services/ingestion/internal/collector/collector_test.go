@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestTheEventsOfAStrangerAreNotMade(t *testing.T) {
 		}}, nil
 	}}
 	send := func(writeKey string) (*Outcome, error) {
-		return c.Collect(t.Context(), NewRequest(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(writeKey))), entrance)
+		return c.Collect(t.Context(), NewRequest(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(writeKey))), entrance)
 	}
 	for _, writeKey := range []string{"guess", ""} {
 		_, err := send(writeKey)
