@@ -72,11 +72,15 @@ type cell struct {
 }
 
 // What rollups answer takes milliseconds. The planner sees tens of chunks and starts
-// workers, which takes ten times as long. And the sixth time it makes a plan for all ranges at
-// once, with each of the chunks for each of the parts: with 400 and 60 of them, that took a second.
-const alone = `
-SET LOCAL max_parallel_workers_per_gather = 0;
-SET LOCAL plan_cache_mode = force_custom_plan`
+// workers, which takes ten times as long.
+const alone = `SET LOCAL max_parallel_workers_per_gather = 0`
+
+// The sixth time PostgreSQL makes a plan for all ranges at once, with each of the chunks for
+// each of the parts: with 400 and 60 of them, that took a second.
+const (
+	planned  = `SET LOCAL plan_cache_mode = force_custom_plan`
+	fewParts = 5 // of a range without buckets
+)
 
 // ask has fn read from the rollups if they can answer, else from the raw events, which
 // gives the same numbers; the error says then if they would be too many.
@@ -92,10 +96,11 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 	var err error
 	meta.AsOf, err = r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if why == "" {
-			if _, err := tx.Exec(ctx, alone); err != nil {
-				return err
+			settings := []string{alone}
+			if len(rolled.parts(len(q.buckets) > 0)) > fewParts {
+				settings = append(settings, planned)
 			}
-			if err := query.Kept(ctx, tx, q.parameter(), rolled.needs()...); err != nil {
+			if err := query.Kept(ctx, tx, q.parameter(), rolled.needs(), settings...); err != nil {
 				return err
 			}
 			rolled.tx, rolled.memory, rolled.current = tx, r.memory, map[bool]func(part, time.Time) version{}

@@ -16,24 +16,29 @@ type Need struct {
 }
 
 // Events is the need of a question that reads the events themselves.
-func Events(from time.Time) Need {
-	return Need{"events", from, "older events are kept as rollups only: ask for a later range, or a question that rollups answer"}
+func Events(from time.Time) []Need {
+	return []Need{{"events", from, "older events are kept as rollups only: ask for a later range, or a question that rollups answer"}}
 }
 
 // Kept refuses a question that needs what may have been dropped already: it would tell less
-// than was true. The error, which names a parameter, is the answer for the client.
-func Kept(ctx context.Context, tx pgx.Tx, parameter string, needs ...Need) error {
-	rows, err := tx.Query(ctx, `
+// than was true. The error, which names a parameter, is the answer for the client. Settings of
+// the transaction go with it in one round trip.
+func Kept(ctx context.Context, tx pgx.Tx, parameter string, needs []Need, settings ...string) error {
+	var batch pgx.Batch
+	for _, s := range settings {
+		batch.Queue(s)
+	}
+	first := map[string]time.Time{} // what is kept, by table
+	batch.Queue(`
 SELECT relation, greatest(dropped_before, now() - keep)
 FROM retention
-WHERE keep IS NOT NULL OR dropped_before IS NOT NULL`)
-	if err != nil {
+WHERE keep IS NOT NULL OR dropped_before IS NOT NULL`).Query(func(rows pgx.Rows) error {
+		var table string
+		var at time.Time
+		_, err := pgx.ForEachRow(rows, []any{&table, &at}, func() error { first[table] = at.UTC(); return nil })
 		return err
-	}
-	first := map[string]time.Time{}
-	var table string
-	var at time.Time
-	if _, err := pgx.ForEachRow(rows, []any{&table, &at}, func() error { first[table] = at.UTC(); return nil }); err != nil {
+	})
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
 	for _, n := range needs {
