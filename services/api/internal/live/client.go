@@ -17,13 +17,19 @@ import (
 // A client that reads nothing for as long, with its buffers full, is gone.
 const writeTimeout = 5 * time.Second
 
-// client is one connection, over WebSocket or SSE. The hub puts bursts in, and ends it;
-// the client's own goroutines do the rest.
+// client is one connection, over WebSocket or SSE. The hub puts bursts in, and ends it.
+// What waits is sent by offer, as long as there is room in the connection, and else by the
+// client's own goroutine, in drain.
 type client struct {
-	bursts chan burst  // closed by end
-	over   atomic.Bool // set by end: what waits in bursts is not sent
-	code   websocket.StatusCode
-	reason string
+	transport transport
+	bursts    chan burst    // what waits; closed by end
+	wake      chan struct{} // asks the own goroutine to drain
+	over      atomic.Bool   // set by end: what waits is not sent
+	code      websocket.StatusCode
+	reason    string
+
+	sending sync.Mutex // by one at a time
+	left    burst      // taken from bursts, not yet sent
 
 	// The hub's.
 	lane    *lane
@@ -32,9 +38,14 @@ type client struct {
 	good    access.Good
 }
 
-// transport is how messages reach a client.
+// transport is how messages reach a client. One at a time tries, finishes or writes.
 type transport interface {
-	// write returns when the message is in the connection, or after writeTimeout.
+	// try writes what there is room for, without waiting, and returns the messages of
+	// which nothing is written. It reports whether all is.
+	try(b burst) (left burst, whole bool)
+	// finish writes what is left of the message that try began, and write a whole one; they
+	// return when it is in the connection, or after writeTimeout.
+	finish() error
 	write(p *packet) error
 	// read takes what the client says, until it says no more or nonsense, or ctx ends.
 	read(ctx context.Context)
@@ -44,7 +55,9 @@ type transport interface {
 	free()
 }
 
-func newClient(buffer int) *client { return &client{bursts: make(chan burst, buffer)} }
+func newClient(buffer int) *client {
+	return &client{bursts: make(chan burst, buffer), wake: make(chan struct{}, 1)}
+}
 
 // here reports whether the client has joined and was not let go.
 func (c *client) here() bool {
@@ -61,39 +74,96 @@ func (c *client) end(code websocket.StatusCode, reason string) {
 	c.code, c.reason = code, reason
 	c.over.Store(true)
 	close(c.bursts)
+	c.rouse()
 }
 
-// serve writes what the hub puts in, until either side ends. It reports whether the
+// rouse has the client's own goroutine look at what waits.
+func (c *client) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it is going to
+	}
+}
+
+// offer sends what waits while there is room for it, and leaves what there is none for to
+// the client's own goroutine.
+func (c *client) offer() {
+	if !c.sending.TryLock() {
+		c.rouse()
+		return
+	}
+	defer c.sending.Unlock()
+	for whole := true; whole && len(c.left) == 0 && !c.over.Load(); {
+		select {
+		case b, more := <-c.bursts:
+			if !more {
+				return // the own goroutine was roused at the end
+			}
+			c.left, whole = c.transport.try(b)
+		default:
+			return
+		}
+	}
+	c.rouse()
+}
+
+// drain sends what waits. It reports whether more may come.
+func (c *client) drain() (more bool, err error) {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if err := c.transport.finish(); err != nil {
+		return false, err
+	}
+	for {
+		for _, p := range c.left {
+			if c.over.Load() {
+				break
+			}
+			if err := c.transport.write(p); err != nil {
+				return false, err
+			}
+		}
+		select {
+		case c.left, more = <-c.bursts:
+			if !more {
+				return false, nil
+			}
+		default:
+			c.left = nil
+			return true, nil
+		}
+	}
+}
+
+// serve sends what the hub puts in, until either side ends. It reports whether the
 // client was cut off because it did not read, before the hub knew.
-func (c *client) serve(ctx context.Context, t transport, h *Hub) (slow bool) {
+func (c *client) serve(ctx context.Context, h *Hub) (slow bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer h.dismiss(c, 0, "") // which wakes the writer
-		t.read(ctx)
+		c.transport.read(ctx)
 	})
-	err := c.write(t)
+	err := c.write()
 	slow = !c.over.Load() && errors.Is(err, os.ErrDeadlineExceeded)
 	cancel()
 	reading.Wait()
 	return slow
 }
 
-// write waits for one channel only. To select from five took an eighth of the api's CPU at
-// 43,000 messages a second; this takes half of that.
-func (c *client) write(t transport) error {
-	for b := range c.bursts {
-		for _, p := range b {
-			if c.over.Load() {
-				break
-			}
-			if err := t.write(p); err != nil {
-				return err
-			}
+// write sends whenever it is roused, and closes the connection at the end.
+func (c *client) write() error {
+	for range c.wake {
+		more, err := c.drain()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
 		}
 	}
 	if c.code != 0 {
-		t.close(c.code, c.reason)
+		c.transport.close(c.code, c.reason)
 	}
 	return nil
 }

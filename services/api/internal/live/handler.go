@@ -56,12 +56,13 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, good access.Good, op
 		return
 	}
 	defer t.free()
+	c.transport = t
 	if !h.add(c, resume) {
 		t.close(websocket.StatusGoingAway, goingAway)
 		return
 	}
 	defer h.serving.Done()
-	if c.serve(ctx, t, h) {
+	if c.serve(ctx, h) {
 		h.metrics.slow.Inc()
 	}
 }

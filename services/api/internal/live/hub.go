@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,9 @@ type Hub struct {
 
 	// ---
 
-	lanes    []*lane // one at least
-	turn     int     // of the lane that is told next
+	lanes    []*lane   // one at least
+	turn     int       // of the lane that is told next
+	told     []*client // since deliver
 	samplers samplers
 
 	live   bool       // whether the numbers are current
@@ -114,7 +116,21 @@ func (h *Hub) loop(ctx context.Context) {
 		case call := <-h.calls:
 			call(ctx)
 		}
+		h.deliver()
 	}
+}
+
+// deliver has what clients were told sent, many by one goroutine: it is cheaper than to wake
+// one for each.
+func (h *Hub) deliver() {
+	for told := range slices.Chunk(h.told, laneSize) {
+		h.background.Go(func() {
+			for _, c := range told {
+				c.offer()
+			}
+		})
+	}
+	h.told = nil
 }
 
 // hear takes what the feed says.
@@ -265,6 +281,7 @@ func (h *Hub) broadcast(l *lane, p *packet, wants func(*client) bool) {
 func (h *Hub) send(c *client, b burst) {
 	select {
 	case c.bursts <- b:
+		h.told = append(h.told, c)
 	default:
 		h.metrics.slow.Inc()
 		h.end(c, websocket.StatusTryAgainLater, "too slow: reconnect with the last epoch and seq")

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"weir/services/api/internal/decimal"
 )
 
@@ -49,6 +51,8 @@ type share struct {
 type packet struct {
 	id   string // of the place that it leads to, for EventSource; "" without one
 	data []byte
+	// frame is data in a WebSocket frame.
+	frame []byte
 }
 
 // burst is what is sent to a client in one go. A client's buffer holds bursts, so that
@@ -61,9 +65,14 @@ func (m Message) pack() *packet {
 	if err != nil {
 		panic(err)
 	}
-	p := &packet{data: data}
+	p := newPacket(data)
 	if m.Epoch != "" {
 		p.id = m.Epoch + ":" + strconv.FormatUint(m.Seq, 10)
 	}
 	return p
+}
+
+func newPacket(data []byte) *packet {
+	frame := ws.MustCompileFrame(ws.NewTextFrame(data)) // fails for a Writer's sake only
+	return &packet{data: frame[len(frame)-len(data):], frame: frame}
 }

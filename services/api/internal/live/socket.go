@@ -3,9 +3,7 @@ package live
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/coder/websocket"
@@ -23,14 +21,10 @@ const (
 
 // socket is the WebSocket transport.
 type socket struct {
-	conn   *websocket.Conn
+	wire   *wire           // messages go by this
+	conn   *websocket.Conn // what the client says comes by this
 	client *client
 	hub    *Hub
-
-	// stall runs during a write, and ends the connection of one that takes too long. A
-	// context for each write would do the same, and cost an eighth of the api's CPU at 43,000
-	// messages a second.
-	stall *time.Timer
 
 	// What the client sent, for the reader.
 	second time.Time
@@ -40,26 +34,38 @@ type socket struct {
 // accept makes the request a WebSocket. When it cannot, it has answered.
 func accept(w http.ResponseWriter, r *http.Request, c *client, h *Hub) (*socket, error) {
 	s := &socket{client: c, hub: h}
+	hijack := &hijack{ResponseWriter: &refusals{ResponseWriter: w}}
 	var err error
-	s.conn, err = websocket.Accept(&refusals{ResponseWriter: w}, r, &websocket.AcceptOptions{
+	s.conn, err = websocket.Accept(hijack, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,                          // origins are checked in serve, for both transports
 		CompressionMode:    websocket.CompressionDisabled, // it would cost 1.2 MB a client
 		OnPingReceived:     func(ctx context.Context, _ []byte) bool { return s.control(ctx) },
 		OnPongReceived:     func(ctx context.Context, _ []byte) { s.control(ctx) },
 	})
-	s.stall = time.AfterFunc(writeTimeout, s.free)
-	s.stall.Stop() // until a write
+	s.wire = hijack.wire
 	return s, err
 }
 
-// write needs no context: the one of read, which goes on all the while, closes the connection
-// when it ends.
-func (s *socket) write(p *packet) error {
-	s.stall.Reset(writeTimeout)
-	err := s.conn.Write(context.Background(), websocket.MessageText, p.data)
-	if !s.stall.Stop() {
-		return fmt.Errorf("write a message: %w", os.ErrDeadlineExceeded)
+func (s *socket) try(b burst) (left burst, whole bool) {
+	for i, p := range b {
+		took, whole := s.wire.try(p.frame)
+		switch {
+		case !took:
+			return b[i:], false
+		case !whole:
+			return b[i+1:], false
+		}
 	}
+	return nil, true
+}
+
+func (s *socket) finish() error {
+	_, err := s.wire.Write(nil)
+	return err
+}
+
+func (s *socket) write(p *packet) error {
+	_, err := s.wire.Write(p.frame)
 	return err
 }
 

@@ -19,9 +19,10 @@ func TestAClientThatReadsNothingIsGone(t *testing.T) {
 	ended := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := accept(w, r, newClient(1), nil)
-		for p := (&packet{data: []byte(strings.Repeat("x", 1<<20))}); err == nil; {
+		for p := newPacket([]byte(strings.Repeat("x", 1<<20))); err == nil; {
 			err = s.write(p)
 		}
+		s.free()
 		ended <- err
 	}))
 	defer server.Close()

@@ -19,10 +19,6 @@ type stream struct {
 // a second, and says the last id.
 func newStream(w http.ResponseWriter) (*stream, error) {
 	s := &stream{w, http.NewResponseController(w)}
-	// The server's deadline for reading a request would end the answer after a minute.
-	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -30,6 +26,11 @@ func newStream(w http.ResponseWriter) (*stream, error) {
 	w.WriteHeader(http.StatusOK)
 	return s, s.send([]byte("retry: 1000\n\n"))
 }
+
+// try leaves all to write: a response has no way to write without waiting.
+func (s *stream) try(b burst) (left burst, whole bool) { return b, false }
+
+func (s *stream) finish() error { return nil }
 
 func (s *stream) write(p *packet) error {
 	var b bytes.Buffer
