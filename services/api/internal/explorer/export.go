@@ -151,8 +151,6 @@ func (e *export) send(ctx huma.Context, p page) {
 		compressed, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // fails only with a wrong level
 		body = compressed
 	}
-	// The server's time for reading a request would end what is longer than it.
-	must(control.SetReadDeadline(time.Time{}))
 	ctx.SetStatus(http.StatusOK) // sends the headers
 	out := newEncoder(e.input.Format, body)
 	must(out.begin())
