@@ -122,7 +122,7 @@ func TestImagesAreThoseThatAReleasePushes(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal(text, &kustomization))
 	release, err := os.ReadFile("../.github/workflows/release.yml")
 	require.NoError(t, err)
-	require.Contains(t, string(release), "tags: ghcr.io/${{ github.repository_owner }}/weir-${{ matrix.target }}:${{ github.ref_name }}\n")
+	require.Contains(t, string(release), "tags: ghcr.io/${{ steps.names.outputs.owner }}/weir-${{ matrix.target }}:${{ github.ref_name }}\n")
 	var targets []string
 	for _, i := range kustomization.Images {
 		require.Equal(t, "ghcr.io/OWNER/"+i.Name, i.NewName)

@@ -62,7 +62,7 @@ func TestServerSentEventsResumeByTheirID(t *testing.T) {
 func TestSlowListenerIsCutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
-	w.start("LIVE_INTERVAL", "10ms", "LIVE_CLIENT_BUFFER", "4", "LIVE_RECONCILE", "1h").current()
+	w.start("LIVE_INTERVAL", "10ms", "LIVE_CLIENT_BUFFER", "16", "LIVE_RECONCILE", "1h").current()
 	slow := w.listen("", "")
 	fast := w.dial("", nil)
 	fast.next()

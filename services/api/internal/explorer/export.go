@@ -179,8 +179,6 @@ func (e *export) send(ctx huma.Context, p page) {
 	}
 	h.Set(countTrailer, strconv.Itoa(sent))
 	must(control.Flush())
-	// The connection may serve other requests, which have no deadline.
-	must(control.SetWriteDeadline(time.Time{}))
 }
 
 // acceptsGzip reads an Accept-Encoding header.

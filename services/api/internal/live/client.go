@@ -22,14 +22,14 @@ const writeTimeout = 5 * time.Second
 // client's own goroutine, in drain.
 type client struct {
 	transport transport
-	bursts    chan burst    // what waits; closed by end
+	bursts    chan burst    // what waits
 	wake      chan struct{} // asks the own goroutine to drain
 	over      atomic.Bool   // set by end: what waits is not sent
 	code      websocket.StatusCode
 	reason    string
 
 	sending sync.Mutex // by one at a time
-	left    burst      // taken from bursts, not yet sent
+	left    burst      // taken from bursts, not wholly sent
 
 	// The hub's.
 	lane    *lane
@@ -38,14 +38,13 @@ type client struct {
 	good    access.Good
 }
 
-// transport is how messages reach a client. One at a time tries, finishes or writes.
+// transport is how messages reach a client. One at a time tries or writes.
 type transport interface {
-	// try writes what there is room for, without waiting, and returns the messages of
-	// which nothing is written. It reports whether all is.
-	try(b burst) (left burst, whole bool)
-	// finish writes what is left of the message that try began, and write a whole one; they
-	// return when it is in the connection, or after writeTimeout.
-	finish() error
+	// try writes what there is room for, without waiting, and returns the messages that are
+	// not wholly written. Of the first of them some may be: it has to be written next.
+	try(b burst) (left burst)
+	// write returns when all of the message is in the connection, or writeTimeout after it
+	// had its turn.
 	write(p *packet) error
 	// read takes what the client says, until it says no more or nonsense, or ctx ends.
 	read(ctx context.Context)
@@ -68,12 +67,11 @@ func (c *client) here() bool {
 	return here
 }
 
-// end makes the client close its connection, after the message that it is writing, with
-// a reason if there is a code. The hub calls it, once.
+// end makes the client close its connection, after what is being written, with a reason if
+// there is a code. The hub calls it, once.
 func (c *client) end(code websocket.StatusCode, reason string) {
 	c.code, c.reason = code, reason
 	c.over.Store(true)
-	close(c.bursts)
 	c.rouse()
 }
 
@@ -93,13 +91,10 @@ func (c *client) offer() {
 		return
 	}
 	defer c.sending.Unlock()
-	for whole := true; whole && len(c.left) == 0 && !c.over.Load(); {
+	for len(c.left) == 0 && !c.over.Load() {
 		select {
-		case b, more := <-c.bursts:
-			if !more {
-				return // the own goroutine was roused at the end
-			}
-			c.left, whole = c.transport.try(b)
+		case b := <-c.bursts:
+			c.left = c.transport.try(b)
 		default:
 			return
 		}
@@ -107,32 +102,25 @@ func (c *client) offer() {
 	c.rouse()
 }
 
-// drain sends what waits. It reports whether more may come.
-func (c *client) drain() (more bool, err error) {
+// drain sends what waits, until the end.
+func (c *client) drain() error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	if err := c.transport.finish(); err != nil {
-		return false, err
-	}
-	for {
-		for _, p := range c.left {
-			if c.over.Load() {
-				break
+	for !c.over.Load() {
+		if len(c.left) > 0 {
+			if err := c.transport.write(c.left[0]); err != nil {
+				return err
 			}
-			if err := c.transport.write(p); err != nil {
-				return false, err
-			}
+			c.left = c.left[1:]
+			continue
 		}
 		select {
-		case c.left, more = <-c.bursts:
-			if !more {
-				return false, nil
-			}
+		case c.left = <-c.bursts:
 		default:
-			c.left = nil
-			return true, nil
+			return nil
 		}
 	}
+	return nil
 }
 
 // serve sends what the hub puts in, until either side ends. It reports whether the
@@ -153,13 +141,10 @@ func (c *client) serve(ctx context.Context, h *Hub) (slow bool) {
 
 // write sends whenever it is roused, and closes the connection at the end.
 func (c *client) write() error {
-	for range c.wake {
-		more, err := c.drain()
-		if err != nil {
+	for !c.over.Load() {
+		<-c.wake
+		if err := c.drain(); err != nil {
 			return err
-		}
-		if !more {
-			break
 		}
 	}
 	if c.code != 0 {

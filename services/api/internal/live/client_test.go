@@ -15,19 +15,17 @@ type narrow struct {
 	sent []string
 }
 
-func (n *narrow) try(b burst) (left burst, whole bool) {
+func (n *narrow) try(b burst) (left burst) {
 	for i, p := range b {
 		select {
 		case <-n.room:
 			n.sent = append(n.sent, string(p.data))
 		default:
-			return b[i:], false
+			return b[i:]
 		}
 	}
-	return nil, true
+	return nil
 }
-
-func (n *narrow) finish() error { return nil }
 
 func (n *narrow) write(p *packet) error {
 	<-n.room
@@ -82,14 +80,12 @@ type wide struct {
 	sent chan struct{}
 }
 
-func (w *wide) try(b burst) (left burst, whole bool) {
+func (w *wide) try(b burst) (left burst) {
 	for range b {
 		w.sent <- struct{}{}
 	}
-	return nil, true
+	return nil
 }
-
-func (w *wide) finish() error { return nil }
 
 func (w *wide) write(*packet) error { w.sent <- struct{}{}; return nil }
 

@@ -120,10 +120,13 @@ func (h *Hub) loop(ctx context.Context) {
 	}
 }
 
+// atATime is how many clients one goroutine sends to: as many as a lane mostly has.
+const atATime = laneSize
+
 // deliver has what clients were told sent, many by one goroutine: it is cheaper than to wake
 // one for each.
 func (h *Hub) deliver() {
-	for told := range slices.Chunk(h.told, laneSize) {
+	for told := range slices.Chunk(h.told, atATime) {
 		h.background.Go(func() {
 			for _, c := range told {
 				c.offer()

@@ -119,9 +119,9 @@ type heard struct {
 	Totals  struct{ Events int64 }
 }
 
-func (l *listener) try(b burst) (left burst, whole bool) {
+func (l *listener) try(b burst) (left burst) {
 	l.got = append(l.got, b...)
-	return nil, true
+	return nil
 }
 
 // hear reads what it was sent.

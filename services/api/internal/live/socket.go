@@ -46,28 +46,16 @@ func accept(w http.ResponseWriter, r *http.Request, c *client, h *Hub) (*socket,
 	return s, err
 }
 
-func (s *socket) try(b burst) (left burst, whole bool) {
+func (s *socket) try(b burst) (left burst) {
 	for i, p := range b {
-		took, whole := s.wire.try(p.frame)
-		switch {
-		case !took:
-			return b[i:], false
-		case !whole:
-			return b[i+1:], false
+		if !s.wire.try(p.frame) {
+			return b[i:]
 		}
 	}
-	return nil, true
+	return nil
 }
 
-func (s *socket) finish() error {
-	_, err := s.wire.Write(nil)
-	return err
-}
-
-func (s *socket) write(p *packet) error {
-	_, err := s.wire.Write(p.frame)
-	return err
-}
+func (s *socket) write(p *packet) error { return s.wire.send(p.frame) }
 
 func (s *socket) close(code websocket.StatusCode, reason string) { _ = s.conn.Close(code, reason) }
 

@@ -28,9 +28,7 @@ func newStream(w http.ResponseWriter) (*stream, error) {
 }
 
 // try leaves all to write: a response has no way to write without waiting.
-func (s *stream) try(b burst) (left burst, whole bool) { return b, false }
-
-func (s *stream) finish() error { return nil }
+func (s *stream) try(b burst) (left burst) { return b }
 
 func (s *stream) write(p *packet) error {
 	var b bytes.Buffer
@@ -50,7 +48,11 @@ func (s *stream) send(data []byte) error {
 	if _, err := s.w.Write(data); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	// HTTP/2 would end the answer at the deadline, also if there is nothing to write.
+	return s.control.SetWriteDeadline(time.Time{})
 }
 
 // read has nothing to take: only the end of the request tells that the client is gone.
@@ -61,5 +63,5 @@ func (s *stream) close(_ websocket.StatusCode, reason string) {
 	_ = s.send([]byte(": " + reason + "\n\n"))
 }
 
-// free leaves the connection to the server.
-func (s *stream) free() {}
+// free leaves the connection to the server, which has the end of the answer to write.
+func (s *stream) free() { _ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout)) }

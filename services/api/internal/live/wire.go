@@ -23,8 +23,9 @@ type wire struct {
 	raw syscall.RawConn // nil over TLS, where only what waits can write
 
 	mu     sync.Mutex
-	rest   []byte // of the frame that was begun
-	closed bool   // a close frame was sent: nothing may follow
+	rest   []byte // of the message that was begun, to be written before anything else
+	begun  bool   // whether a message was, and send has not been told to write it yet
+	closed bool   // nothing may follow: a close frame was sent, or a write failed
 
 	// Of attempt, which is made once because a closure is an allocation.
 	attempt func(fd uintptr) bool
@@ -58,7 +59,7 @@ func newWire(conn net.Conn) *wire {
 		for {
 			n, err := syscall.Write(int(fd), w.frame)
 			if err != syscall.EINTR {
-				w.n = max(n, 0) // whatever else is wrong, the next write that waits is told
+				w.n = max(n, 0) // if not for want of room, send meets the same error
 				return true
 			}
 		}
@@ -66,50 +67,66 @@ func newWire(conn net.Conn) *wire {
 	return w
 }
 
-// try writes what there is room for, without waiting. It reports whether it took the frame;
-// if so and some of it is left, that is written first the next time.
-func (w *wire) try(frame []byte) (took, whole bool) {
+// try writes as much of a message as there is room for, without waiting, and reports
+// whether that was all. If not, the message is the next to be sent.
+func (w *wire) try(frame []byte) (whole bool) {
 	if w.raw == nil || !w.mu.TryLock() {
-		return false, false
+		return false
 	}
 	defer w.mu.Unlock()
-	if len(w.rest) > 0 || w.closed {
-		return false, false
+	if w.begun || w.closed {
+		return false
 	}
 	w.frame, w.n = frame, 0
-	_ = w.raw.Write(w.attempt) // the next write that waits is told
+	_ = w.raw.Write(w.attempt) // send meets the same error
 	w.frame = nil
-	if whole = w.n == len(frame); w.n > 0 && !whole {
-		w.rest = frame[w.n:]
+	if w.n == len(frame) {
+		return true
 	}
-	return w.n > 0, whole
+	if w.n > 0 {
+		w.begun, w.rest = true, frame[w.n:]
+	}
+	return false
 }
 
-// Write writes a frame, or none, after the one that was begun. It waits for up to
-// writeTimeout.
+// send writes a message, or what is left of it if try began it.
+func (w *wire) send(frame []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.begun {
+		w.begun, frame = false, nil
+	}
+	return w.write(frame)
+}
+
+// Write writes a control frame.
 func (w *wire) Write(frame []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
-		return 0, net.ErrClosed
-	}
-	w.closed = len(frame) > 0 && ws.OpCode(frame[0]&0x0f) == ws.OpClose
-	if len(w.rest)+len(frame) == 0 {
-		return 0, nil
-	}
-	if err := w.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := w.write(frame); err != nil {
 		return 0, err
 	}
-	if len(w.rest) > 0 {
-		n, err := w.Conn.Write(w.rest)
-		if w.rest = w.rest[n:]; err != nil {
-			return 0, err
+	w.closed = ws.OpCode(frame[0]&0x0f) == ws.OpClose
+	return len(frame), nil
+}
+
+// write writes rest and the frame. It waits for up to writeTimeout.
+func (w *wire) write(frame []byte) (err error) {
+	if w.closed {
+		return net.ErrClosed
+	}
+	defer func() { w.closed = err != nil }()
+	if err := w.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	for _, b := range [][]byte{w.rest, frame} {
+		if len(b) == 0 {
+			continue
+		}
+		if _, err := w.Conn.Write(b); err != nil {
+			return err
 		}
 	}
-	if len(frame) > 0 {
-		if n, err := w.Conn.Write(frame); err != nil {
-			return n, err
-		}
-	}
-	return len(frame), w.SetWriteDeadline(time.Time{}) // which would fail what tries after it
+	w.rest = nil
+	return w.SetWriteDeadline(time.Time{}) // try would fail when it is past
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,11 +35,12 @@ func TestEachGetsAllInOrderHoweverItReads(t *testing.T) {
 					return
 				}
 				c.transport = s
-				c.code, c.reason = websocket.StatusNormalClosure, "all was said"
 				var working sync.WaitGroup
 				working.Go(func() {
 					for err := error(nil); err == nil; {
-						_, _, err = s.conn.Read(context.Background())
+						if _, _, err = s.conn.Read(context.Background()); err == nil {
+							c.end(websocket.StatusNormalClosure, "you have it all")
+						}
 					}
 				})
 				var putting sync.Mutex
@@ -49,10 +51,7 @@ func TestEachGetsAllInOrderHoweverItReads(t *testing.T) {
 							putting.Lock()
 							if done = put == messages; !done {
 								c.bursts <- burst{newPacket([]byte(message(put)))}
-								if put++; put == messages {
-									close(c.bursts)
-									c.rouse()
-								}
+								put++
 							}
 							putting.Unlock()
 							c.offer()
@@ -82,6 +81,7 @@ func TestEachGetsAllInOrderHoweverItReads(t *testing.T) {
 				require.NoError(t, err, i)
 				require.Equal(t, message(i), string(data))
 			}
+			require.NoError(t, conn.Write(ctx, websocket.MessageText, []byte("enough")))
 			_, _, err = conn.Read(ctx)
 			require.Equal(t, websocket.StatusNormalClosure, websocket.CloseStatus(err))
 			require.EqualValues(t, pings, ponged.Load())
@@ -95,59 +95,82 @@ func TestAFrameThatWasBegunIsFinishedFirst(t *testing.T) {
 	w, peer := pair(t)
 	sent := 0
 	large := newPacket(make([]byte, 1<<20)).frame
-	for took, whole := true, true; whole; sent++ {
-		took, whole = w.try(large)
-		require.True(t, took || sent > 0)
-		if !took { // by chance, all of the last one fitted
-			t.Skip("the connection's buffer ends where a message does")
-		}
+	for w.try(large) {
+		sent++
 	}
+	require.Positive(t, sent)
 	hear := func(length int) {
 		f, err := ws.ReadFrame(peer)
 		require.NoError(t, err)
 		require.Equal(t, ws.OpText, f.Header.OpCode)
 		require.Len(t, f.Payload, length)
 	}
-	for range sent - 1 {
+	for range sent {
 		hear(1 << 20)
 	}
 	small := newPacket([]byte("small")).frame
-	took, _ := w.try(small)
-	require.False(t, took, "there is room again, in the middle of a frame")
-	go func() { _, _ = w.Write(small) }()
-	hear(1 << 20)
+	if w.begun {
+		require.False(t, w.try(small), "there is room again, in the middle of a message")
+	}
+	go func() {
+		_, _ = w.Write(ws.MustCompileFrame(ws.NewPongFrame(nil))) // finds the message's rest to write
+		_ = w.send(large)                                         // and this nothing
+		_ = w.send(small)
+	}()
+	pong, err := ws.ReadFrame(peer)
+	require.NoError(t, err)
+	if pong.Header.OpCode == ws.OpText {
+		require.Len(t, pong.Payload, 1<<20)
+		pong, err = ws.ReadFrame(peer)
+		require.NoError(t, err)
+	}
+	require.Equal(t, ws.OpPong, pong.Header.OpCode)
 	hear(len("small"))
 }
 
 // deadlines is a connection that takes all, and notes the last deadline.
 type deadlines struct {
 	net.Conn
-	last time.Time
+	last  time.Time
+	fails bool
 }
 
-func (d *deadlines) Write(b []byte) (int, error)           { return len(b), nil }
+func (d *deadlines) Write(b []byte) (int, error) {
+	if d.fails {
+		return 1, os.ErrDeadlineExceeded
+	}
+	return len(b), nil
+}
+
 func (d *deadlines) SetWriteDeadline(last time.Time) error { d.last = last; return nil }
 
 func TestADeadlineIsForOneFrame(t *testing.T) {
 	t.Parallel()
 	d := &deadlines{last: time.Now()}
-	_, err := newWire(d).Write(newPacket([]byte("text")).frame)
-	require.NoError(t, err)
+	require.NoError(t, newWire(d).send(newPacket([]byte("text")).frame))
 	require.Zero(t, d.last, "what is written later would fail")
+}
+
+func TestNothingFollowsAWriteThatFailed(t *testing.T) {
+	t.Parallel()
+	d := &deadlines{fails: true}
+	w := newWire(d)
+	text := newPacket([]byte("text")).frame
+	require.Error(t, w.send(text))
+	d.fails = false
+	_, err := w.Write(ws.MustCompileFrame(ws.NewPongFrame(nil)))
+	require.ErrorIs(t, err, net.ErrClosed, "in the middle of a message")
 }
 
 func TestNothingFollowsACloseFrame(t *testing.T) {
 	t.Parallel()
 	w, _ := pair(t)
 	text := newPacket([]byte("text")).frame
-	took, whole := w.try(text)
-	require.True(t, took && whole)
+	require.True(t, w.try(text))
 	_, err := w.Write(ws.MustCompileFrame(ws.NewCloseFrame(nil)))
 	require.NoError(t, err)
-	took, _ = w.try(text)
-	require.False(t, took)
-	_, err = w.Write(text)
-	require.ErrorIs(t, err, net.ErrClosed)
+	require.False(t, w.try(text))
+	require.ErrorIs(t, w.send(text), net.ErrClosed)
 }
 
 // BenchmarkTry sends an update of common size to one client.
@@ -164,9 +187,8 @@ func BenchmarkTry(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
-		if took, whole := w.try(frame); !took || !whole {
-			_, err := w.Write(nil)
-			require.NoError(b, err)
+		if !w.try(frame) {
+			require.NoError(b, w.send(frame))
 		}
 	}
 }
