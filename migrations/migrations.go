@@ -8,10 +8,13 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver that goose runs on
+	"github.com/jackc/pgx/v5/stdlib" // the driver that goose runs on
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -20,7 +23,8 @@ import (
 var files embed.FS
 
 // Up applies every pending migration to the database at url and returns the
-// version reached. Several may run at once: a session lock lets one through.
+// version reached. Several may run at once: a session lock lets one through. One that needs a
+// lock on what others use tries again and again, for up to ten minutes.
 func Up(ctx context.Context, url string) (int64, error) {
 	return migrate(ctx, url, func(p *goose.Provider) error {
 		_, err := p.Up(ctx)
@@ -37,11 +41,23 @@ func Down(ctx context.Context, url string, version int64) (int64, error) {
 	})
 }
 
+const (
+	// lockTimeout is how long a migration waits for a lock, because all who come after wait
+	// behind it: a long reader would stop the writers.
+	lockTimeout = 2 * time.Second
+	// lockPause is how long they may go on before it is tried again.
+	lockPause = 5 * time.Second
+	// lockPatience is how long it is tried.
+	lockPatience = 10 * time.Minute
+)
+
 func migrate(ctx context.Context, url string, act func(*goose.Provider) error) (version int64, err error) {
-	db, err := sql.Open("pgx", url)
+	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return 0, fmt.Errorf("open database: %w", err)
 	}
+	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
+	db := stdlib.OpenDB(*cfg)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
@@ -51,7 +67,15 @@ func migrate(ctx context.Context, url string, act func(*goose.Provider) error) (
 	if err != nil {
 		return 0, fmt.Errorf("read migrations: %w", err)
 	}
-	if err := act(p); err != nil {
+	_, err = backoff.Retry(ctx, func() (struct{}, error) {
+		err := act(p) // what was done before stays done
+		var pgErr *pgconn.PgError
+		if err != nil && (!errors.As(err, &pgErr) || pgErr.Code != "55P03") { // lock_not_available
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(lockPause)), backoff.WithMaxElapsedTime(lockPatience))
+	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
 	}
 	return p.GetDBVersion(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -67,6 +68,33 @@ func TestReplicasThatStartTogetherMigrateOnce(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.NoError(t, migrations.Check(t.Context(), open(t, b.PostgresURL)))
+}
+
+// TestAMigrationHoldsNobodyUp has a reader keep a table from a migration for long: who comes
+// after the migration does not wait for the reader.
+func TestAMigrationHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	b := harness.NewSandbox(t)
+	pool := open(t, b.PostgresURL)
+	_, err := migrations.Up(t.Context(), b.PostgresURL)
+	require.NoError(t, err)
+	reader, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = reader.Exec(t.Context(), "LOCK rollup_user_deltas IN ACCESS SHARE MODE")
+	require.NoError(t, err)
+	var migrating errgroup.Group
+	migrating.Go(func() error {
+		_, err := migrations.Down(context.WithoutCancel(t.Context()), b.PostgresURL, 10)
+		return err
+	})
+	require.Eventually(t, func() (waits bool) {
+		require.NoError(t, pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock')").Scan(&waits))
+		return waits
+	}, time.Minute, 10*time.Millisecond, "the migration waits")
+	_, err = pool.Exec(t.Context(), "SET statement_timeout = '20s'; INSERT INTO rollup_user_deltas VALUES (0, 0, 0, '')")
+	require.NoError(t, err, "a writer waits for the reader")
+	require.NoError(t, reader.Rollback(t.Context()))
+	require.NoError(t, migrating.Wait())
 }
 
 func TestSchemaBehindIsRefusedWithAdvice(t *testing.T) {
