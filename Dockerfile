@@ -3,14 +3,17 @@
 # all. They hold a static binary and the roots of trust, nothing else: no shell, no
 # package manager. The tests build everything from the second stage on.
 
-FROM golang:1.26 AS build
+# Built on the machine's own architecture for the image's: no emulation.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY . .
+ARG TARGETOS
+ARG TARGETARCH
 ARG VERSION=unknown
 ARG COMMIT=
 ARG DATE=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    make binaries OUT=/out VERSION="$VERSION" COMMIT="$COMMIT" DATE="$DATE" \
+    GOOS=$TARGETOS GOARCH=$TARGETARCH make binaries OUT=/out VERSION="$VERSION" COMMIT="$COMMIT" DATE="$DATE" \
     && cp /etc/ssl/certs/ca-certificates.crt /out/
 
 FROM scratch AS base

@@ -44,9 +44,10 @@ type scaledObject struct {
 		Triggers []struct {
 			Type     string `json:"type"`
 			Metadata struct {
-				ServerAddress string `json:"serverAddress"`
-				Query         string `json:"query"`
-				Threshold     string `json:"threshold"`
+				ServerAddress    string `json:"serverAddress"`
+				Query            string `json:"query"`
+				Threshold        string `json:"threshold"`
+				IgnoreNullValues string `json:"ignoreNullValues"`
 			} `json:"metadata"`
 		} `json:"triggers"`
 		Fallback struct {
