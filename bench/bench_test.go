@@ -107,7 +107,7 @@ func plans(t *testing.T, results string) {
 	code := run(t.Context(), []string{"plan", "-rate", "200k", "-retention", "30d", "-results", results, "-json", c.json, "-html", c.html}, out, out)
 	require.Zero(t, code, out)
 	r := outcome(t, c, out)
-	for _, name := range []string{"consumers", "partitions", "redis_memory_bytes", "raw_disk_bytes"} {
+	for _, name := range []string{"consumers", "partitions", "backpressure_max_memory_bytes", "redis_memory_bytes", "raw_disk_bytes"} {
 		f, ok := r.Figure(name)
 		require.True(t, ok, name)
 		require.Positive(t, f.Median, name)
@@ -145,8 +145,10 @@ func TestAPlanPredictsARateFromOthers(t *testing.T) {
 			return
 		}
 	}
+	steps, err := steady(known)
+	require.NoError(t, err)
 	for _, name := range []string{rig.Consumer, rig.Postgres, rig.Redis} {
-		m, ok := fit(known, name)
+		m, ok := fit(steps, name)
 		require.True(t, ok, name)
 		require.InDelta(t, tried.Steps[0].Value(name+"_cpu_cores"), m.at(third), 0.1+0.25*m.at(third), name)
 	}
