@@ -340,11 +340,15 @@ func TestWhatIsLostDoubledOrMadeUpIsFound(t *testing.T) {
 		`DELETE FROM events WHERE id = (SELECT id FROM events WHERE source = 'bench-probe' LIMIT 1)`,
 		`INSERT INTO events (id, time, type, source, user_id) SELECT gen_random_uuid(), time, type, source, 'u' FROM events WHERE source <> 'bench-probe' LIMIT 1`,
 		`INSERT INTO events (id, time, type, source, user_id) (SELECT id, time + interval '1 microsecond', type, source, 'u' FROM events WHERE source <> 'bench-probe' ORDER BY time LIMIT 1)`,
+		// A dead letter of an event that is stored makes up for none that is lost, nor does one of none.
+		`INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
+			SELECT 's', '1-1', convert_to(json_build_object('id', id)::text, 'UTF8'), 'store', '', 1, now() FROM events WHERE source <> 'bench-probe' ORDER BY time LIMIT 1`,
+		`INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at) VALUES ('s', '1-2', '{', 'decode', '', 1, now())`,
 	} {
 		_, err := r.Pool.Exec(t.Context(), statement)
 		require.NoError(t, err)
 	}
 	c, err = r.Verify(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, report.Counts{Published: c.Published, Stored: c.Published - 2, Lost: 2, Duplicated: 1, Foreign: 1}, c)
+	require.Equal(t, report.Counts{Published: c.Published, Stored: c.Published - 2, DeadLettered: 2, Lost: 2, Duplicated: 1, Foreign: 1}, c)
 }
