@@ -187,6 +187,9 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 		return 0, err
 	}
 	defer pool.Close()
+	if err := rig.LearnVersions(ctx, &d.Versions, queue, pool); err != nil {
+		return 0, err
+	}
 
 	// The consumer is there and paused while the backlog builds up, so that what is
 	// timed is draining, not starting a process.
