@@ -107,7 +107,7 @@ func plans(t *testing.T, results string) {
 	code := run(t.Context(), []string{"plan", "-rate", "200k", "-retention", "30d", "-results", results, "-json", c.json, "-html", c.html}, out, out)
 	require.Zero(t, code, out)
 	r := outcome(t, c, out)
-	for _, name := range []string{"consumers", "partitions", "redis_memory_bytes", "raw_disk_bytes"} {
+	for _, name := range []string{"consumers", "partitions", "backpressure_max_memory_bytes", "redis_memory_bytes", "raw_disk_bytes"} {
 		f, ok := r.Figure(name)
 		require.True(t, ok, name)
 		require.Positive(t, f.Median, name)
@@ -145,8 +145,10 @@ func TestAPlanPredictsARateFromOthers(t *testing.T) {
 			return
 		}
 	}
+	steps, err := steady(known)
+	require.NoError(t, err)
 	for _, name := range []string{rig.Consumer, rig.Postgres, rig.Redis} {
-		m, ok := fit(known, name)
+		m, ok := fit(steps, name)
 		require.True(t, ok, name)
 		require.InDelta(t, tried.Steps[0].Value(name+"_cpu_cores"), m.at(third), 0.1+0.25*m.at(third), name)
 	}
@@ -338,11 +340,15 @@ func TestWhatIsLostDoubledOrMadeUpIsFound(t *testing.T) {
 		`DELETE FROM events WHERE id = (SELECT id FROM events WHERE source = 'bench-probe' LIMIT 1)`,
 		`INSERT INTO events (id, time, type, source, user_id) SELECT gen_random_uuid(), time, type, source, 'u' FROM events WHERE source <> 'bench-probe' LIMIT 1`,
 		`INSERT INTO events (id, time, type, source, user_id) (SELECT id, time + interval '1 microsecond', type, source, 'u' FROM events WHERE source <> 'bench-probe' ORDER BY time LIMIT 1)`,
+		// A dead letter of an event that is stored makes up for none that is lost, nor does one of none.
+		`INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at)
+			SELECT 's', '1-1', convert_to(json_build_object('id', id)::text, 'UTF8'), 'store', '', 1, now() FROM events WHERE source <> 'bench-probe' ORDER BY time LIMIT 1`,
+		`INSERT INTO dead_letters (stream, stream_id, payload, stage, reason, attempts, arrived_at) VALUES ('s', '1-2', '{', 'decode', '', 1, now())`,
 	} {
 		_, err := r.Pool.Exec(t.Context(), statement)
 		require.NoError(t, err)
 	}
 	c, err = r.Verify(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, report.Counts{Published: c.Published, Stored: c.Published - 2, Lost: 2, Duplicated: 1, Foreign: 1}, c)
+	require.Equal(t, report.Counts{Published: c.Published, Stored: c.Published - 2, DeadLettered: 2, Lost: 2, Duplicated: 1, Foreign: 1}, c)
 }

@@ -187,6 +187,9 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 		return 0, err
 	}
 	defer pool.Close()
+	if err := rig.LearnVersions(ctx, &d.Versions, queue, pool); err != nil {
+		return 0, err
+	}
 
 	// The consumer is there and paused while the backlog builds up, so that what is
 	// timed is draining, not starting a process.
@@ -233,18 +236,19 @@ func (d *drainage) check(ctx context.Context, pool *pgxpool.Pool, box *harness.S
 	for i := range d.rows {
 		ids[i] = d.rows[i].ID
 	}
+	letters, dead, err := rig.DeadLetters(ctx, pool)
+	if err != nil {
+		return err
+	}
 	rows, err := pool.Query(ctx, `SELECT id FROM events`)
 	if err != nil {
 		return fmt.Errorf("read the ids: %w", err)
 	}
-	c := report.Counts{Published: int64(len(ids)), RollupsEqual: true}
-	if c.Stored, c.Duplicated, c.Foreign, err = rig.Compare(rows, ids); err != nil {
+	c, err := rig.Compare(rows, ids, dead)
+	if err != nil {
 		return err
 	}
-	if err := pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters`).Scan(&c.DeadLettered); err != nil {
-		return fmt.Errorf("count the dead letters: %w", err)
-	}
-	c.Lost = c.Published - c.Stored - c.DeadLettered
+	c.DeadLettered, c.RollupsEqual = letters, true
 	if counted {
 		settings := []string{"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL}
 		if c.RollupsEqual, err = rig.RollupsEqual(ctx, filepath.Join(string(d.binaries), "weir-consumer"), settings, pool); err != nil {

@@ -102,6 +102,7 @@ func (x *experiment) wait(ctx context.Context, r *rig.Rig, what string, d time.D
 
 // note writes all that was seen into a step.
 func (h *held) note(r *rig.Rig, s *report.Step) {
+	s.Add("duration_seconds", report.Seconds, report.Neither, h.duration.Seconds())
 	s.Add("offered_events_per_second", report.EventsPerSecond, report.Neither, float64(h.Offered)/h.duration.Seconds())
 	s.Add("achieved_events_per_second", report.EventsPerSecond, report.More, h.MeanRate)
 	if h.batch > 0 { // else a consumer was started anew in between: its counters began again
@@ -139,8 +140,7 @@ func noteLatency(s *report.Step, name string, l rig.Latency) {
 // sustained tells whether the rate was one that could go on, and if not, why.
 func (h *held) sustained(slo time.Duration) (ok bool, why string) {
 	p99 := h.probes.Queryable.At(99)
-	// The backlog goes up and down by a batch or two.
-	allowed := max(0.02*h.rate, max(0.2*h.rate, 2*h.batch)/h.duration.Seconds())
+	allowed := max(0.02*h.rate, wavers(h.rate, h.batch, h.duration.Seconds()))
 	switch {
 	case h.Refused > 0 || h.probes.Refused > 0:
 		return false, fmt.Sprintf("%d events were refused, because too many waited", h.Refused+h.probes.Refused)
@@ -155,6 +155,10 @@ func (h *held) sustained(slo time.Duration) (ok bool, why string) {
 	}
 	return true, fmt.Sprintf("event to queryable p99 %s, backlog %+.0f events/s", report.Seconds.Format(p99), h.slope)
 }
+
+// wavers is by how many events a second what is written in some seconds may differ from
+// what comes, though the rate goes on: the backlog goes up and down by a batch or two.
+func wavers(rate, batch, seconds float64) float64 { return max(0.2*rate, 2*batch) / seconds }
 
 // bottleneck names the resource that ran out, and who used most of it.
 func (h *held) bottleneck(machine report.Machine) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"weir/bench/internal/rig"
 	"weir/e2e/harness"
 )
 
@@ -49,6 +50,9 @@ func startIngestion(ctx context.Context, x *experiment) (i *ingestion, err error
 	}
 	i.stream, i.client = box.StreamName, redis.NewClient(options)
 	i.close = append(i.close, i.client.Close)
+	if err := rig.LearnVersions(ctx, &x.Versions, i.client, nil); err != nil {
+		return i, err
+	}
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return i, err

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,9 +76,9 @@ func (o *planOptions) register(flags *flag.FlagSet) {
 	flags.Var(&o.minutes, "retention-minutes", "`age` up to which counts by minute are kept")
 	flags.Var(&o.hours, "retention-hours", "`age` up to which counts by hour, and by day, are kept")
 	flags.Var(&o.compression, "compress-after", "`age` at which events are compressed, on TimescaleDB's Community edition")
-	flags.DurationVar(&o.outage, "outage", time.Hour, "how long PostgreSQL may be away without an event being refused")
+	flags.DurationVar(&o.outage, "outage", time.Hour, "how long PostgreSQL may be away without an event being refused, once the settings that the plan names are made")
 	flags.Float64Var(&o.use, "use", 0.7, "how much of a core, or of a consumer's rate, to plan with: the rest is for peaks and for catching up")
-	flags.Var(&o.results, "results", "`file` that a sweep, capacity or drain wrote with --json; may be repeated")
+	flags.Var(&o.results, "results", "`file` that a sweep, capacity, drain or collect wrote with -json; may be repeated")
 }
 
 // plan says what a rate needs, by what was measured at others.
@@ -101,7 +103,10 @@ func plan(ctx context.Context, flags *flag.FlagSet, o planOptions, out io.Writer
 	})
 }
 
-// compute adds the figures of the plan, each with its formula.
+// addition adds a figure of the plan, with its formula.
+type addition func(name string, unit report.Unit, value float64, formula string, args ...any)
+
+// compute adds the figures of the plan.
 func (o planOptions) compute(out *report.Report, measured []*report.Report) error {
 	rate := float64(o.rate)
 	perConsumer, limit := consumerRate(measured)
@@ -111,39 +116,17 @@ func (o planOptions) compute(out *report.Report, measured []*report.Report) erro
 	if !limit {
 		out.Note("In no run a consumer had all that it could write: it may write more than was offered to it, and fewer will do. Results of drain or capacity tell.")
 	}
-	add := func(name string, unit report.Unit, value float64, formula string, args ...any) {
+	var add addition = func(name string, unit report.Unit, value float64, formula string, args ...any) {
 		out.Add(name, unit, report.Neither, value)
 		out.Explain(name, fmt.Sprintf(formula, args...))
 	}
 	consumers := math.Ceil(rate / (perConsumer * o.use))
 	add("consumers", report.Number, consumers, "%s / (%s that one wrote, measured × %g), rounded up", report.EventsPerSecond.Format(rate), report.EventsPerSecond.Format(perConsumer), o.use)
 
-	total := 0.
-	for _, name := range []string{rig.Generator, rig.Redis, rig.Consumer, rig.Postgres, rig.API} {
-		m, ok := fit(measured, name)
-		if !ok {
-			continue
-		}
-		title := name + "_cores"
-		if name == rig.Generator {
-			title = "ingestion_cores" // that is where the load came in
-		}
-		add(title, report.Cores, m.at(rate), "%.2f + %s × %.2f µs, %s", m.base, report.EventsPerSecond.Format(rate), m.perEvent*1e6, m.source)
-		total += m.at(rate)
-		if name == rig.Redis {
-			partitions := max(math.Ceil(m.at(rate)/o.use), 1)
-			add("partitions", report.Number, partitions, "%.2f cores of Redis, which uses one for commands / %g, rounded up; more than one needs Redis Cluster", m.at(rate), o.use)
-		}
+	if err := o.cores(out, measured, add); err != nil {
+		return err
 	}
-	if total > 0 {
-		add("cores_to_provide", report.Number, math.Ceil(total/o.use), "the sum of the above, %.2f / %g, rounded up", total, o.use)
-	}
-
-	if size, ok := figure(measured, "redis_bytes_per_event"); ok {
-		waiting := rate * o.outage.Seconds()
-		add("events_of_an_outage", report.Number, waiting, "%s × %v; set BACKPRESSURE_HIGH_EVENTS to no less", report.EventsPerSecond.Format(rate), o.outage)
-		add("redis_memory_bytes", report.Bytes, waiting*size/0.9, "these × %s, measured / 0.9, as ingestion leaves a tenth of maxmemory free", report.Bytes.Format(size))
-	}
+	o.outageSettings(out, measured, add)
 	if raw, ok := figure(measured, "raw_bytes_per_event"); ok {
 		kept := rate * o.retention.seconds()
 		add("raw_disk_bytes", report.Bytes, kept*raw, "%s × %s × %s with its index, measured", report.EventsPerSecond.Format(rate), &o.retention, report.Bytes.Format(raw))
@@ -178,6 +161,75 @@ func (o planOptions) compute(out *report.Report, measured []*report.Report) erro
 	return nil
 }
 
+// cores adds what each process needs of CPU, and what follows.
+func (o planOptions) cores(out *report.Report, measured []*report.Report, add addition) error {
+	rate := float64(o.rate)
+	steps, err := steady(measured)
+	if err != nil {
+		return err
+	}
+	total := 0.
+	var unknown []string
+	for _, process := range []string{rig.Generator, rig.Redis, rig.Consumer, rig.Postgres, rig.API} {
+		m, ok := fit(steps, process)
+		name := process
+		if process == rig.Generator {
+			name = rig.Ingestion // that is where the load came in
+			if collected, found := figure(measured, "batched_events_ingestion_cpu_us_per_event"); found {
+				m, ok = model{perEvent: collected / 1e6, source: "measured by collect, in batches over HTTP"}, true
+			} else if ok {
+				out.Note("ingestion_cores is of the generator, which makes events up within ingestion and publishes them: neither HTTP nor the check of their JSON is in it. Events that come over HTTP take more: collect measures it, give its results too.")
+			}
+		}
+		if !ok {
+			unknown = append(unknown, name)
+			continue
+		}
+		add(name+"_cores", report.Cores, m.at(rate), "%.2f + %s × %.2f µs, %s", m.base, report.EventsPerSecond.Format(rate), m.perEvent*1e6, m.source)
+		total += m.at(rate)
+		if process == rig.Redis {
+			partitions := max(math.Ceil(m.at(rate)/o.use), 1)
+			add("partitions", report.Number, partitions, "%.2f cores of Redis, which uses one for commands / %g, rounded up; more than one needs Redis Cluster", m.at(rate), o.use)
+		}
+	}
+	if single, ok := figure(measured, "single_requests_ingestion_cpu_us_per_request"); ok {
+		out.Note("ingestion_cores is for events in batches: one that comes alone takes %s of ingestion's CPU.", report.Seconds.Format(single/1e6))
+	}
+	if unknown != nil {
+		out.Note("cores_to_provide is left out, and partitions without Redis' CPU: the results do not tell how much CPU %s took. Those of a sweep or a capacity tell, on servers that the benchmark starts and sees.", strings.Join(unknown, ", "))
+		return nil
+	}
+	add("cores_to_provide", report.Number, math.Ceil(total/o.use), "the sum of the above, %.2f / %g, rounded up", total, o.use)
+	return nil
+}
+
+// resuming is how long the first events of an outage may wait beyond it: until a
+// transaction is given up, and what a dead consumer held is taken over: FLUSH_TIMEOUT and
+// CLAIM_MIN_IDLE, by default 80 s together.
+const resuming = 2 * time.Minute
+
+// outageSettings adds what lets ingestion accept all events of an outage: it refuses them
+// by their number, by the age of the oldest, and by the memory that Redis uses.
+func (o planOptions) outageSettings(out *report.Report, measured []*report.Report, add addition) {
+	if o.outage == 0 {
+		return
+	}
+	rate, lasting := float64(o.rate), o.outage+resuming
+	high := math.Ceil(rate * lasting.Seconds())
+	add("events_of_an_outage", report.Number, rate*o.outage.Seconds(), "%s × %v", report.EventsPerSecond.Format(rate), o.outage)
+	add("backpressure_high_events", report.Number, high, "%s × (%v + %v until all consumers write again); set BACKPRESSURE_HIGH_EVENTS to no less than %.0f", report.EventsPerSecond.Format(rate), o.outage, resuming, high)
+	add("backpressure_high_age_seconds", report.Seconds, lasting.Seconds(), "%v + %v until all consumers write again; set BACKPRESSURE_HIGH_AGE to no less than %v", o.outage, resuming, lasting)
+	size, ok := figure(measured, "redis_bytes_per_event")
+	if !ok {
+		out.Note("What an event takes in Redis was not measured: results of a sweep or a capacity tell. Without, BACKPRESSURE_MAX_MEMORY and Redis' maxmemory for the outage are not known, and ingestion refuses events by its memory too.")
+		return
+	}
+	memory := math.Ceil(high * size / 0.9)
+	most := math.Ceil(memory / 0.9)
+	add("backpressure_max_memory_bytes", report.Bytes, memory, "%.0f events × %s, measured / 0.9, as Redis holds other things too; set BACKPRESSURE_MAX_MEMORY to no less than %.0f, on a cluster for each node by its share of the streams", high, report.Bytes.Format(size), memory)
+	add("redis_memory_bytes", report.Bytes, most, "%s / 0.9, as ingestion leaves a tenth of maxmemory free; set Redis' maxmemory to no less than %.0f, likewise", report.Bytes.Format(memory), most)
+}
+
 // consumerRate is the most that one consumer is known to write, and whether that was
 // what it could: a drain and a capacity find out, a sweep only where a backlog grew.
 func consumerRate(measured []*report.Report) (most float64, limit bool) {
@@ -199,7 +251,7 @@ func consumerRate(measured []*report.Report) (most float64, limit bool) {
 		}
 		for i := range r.Steps {
 			written := r.Steps[i].Value("written_events_per_second")
-			take(written, r.Steps[i].Value("backlog_slope_events_per_second") > 0.1*written)
+			take(written, grew(&r.Steps[i]))
 		}
 	}
 	return most, limit
@@ -223,24 +275,73 @@ type model struct {
 
 func (m model) at(rate float64) float64 { return m.base + m.perEvent*rate }
 
-// fit makes a model of what was measured at several rates: the line that fits best. An
-// event costs less in large batches; so a plan for a higher rate errs on the safe side.
-func fit(measured []*report.Report, process string) (model, bool) {
-	var rates, cores []float64
+// steady returns the steps that the system kept up with: the others do not tell what an
+// event costs, as some did not get to every process, and CPU may have been all used.
+func steady(measured []*report.Report) (steps []*report.Step, err error) {
+	all := 0
 	for _, r := range measured {
 		for i := range r.Steps {
-			used, ok := r.Steps[i].Figure(process + "_cpu_cores")
-			achieved := r.Steps[i].Value("achieved_events_per_second")
-			if ok && achieved > 0 && used.Median > 0 {
-				rates, cores = append(rates, achieved), append(cores, used.Median)
+			s := &r.Steps[i]
+			if _, ok := s.Figure(rig.Consumer + "_cpu_cores"); !ok || s.Value("achieved_events_per_second") == 0 {
+				continue
+			}
+			all++
+			if !saturated(s) {
+				steps = append(steps, s)
 			}
 		}
 	}
-	switch len(rates) {
-	case 0:
+	if all > 0 && len(steps) == 0 {
+		return nil, fmt.Errorf("in each of the %d steps of the results more was offered than was written, so they do not tell what an event costs: measure with a sweep some rates that go on, the highest at least twice the lowest", all)
+	}
+	return steps, nil
+}
+
+// saturated tells whether more was offered in a step than could be written.
+func saturated(s *report.Step) bool {
+	written, ok := s.Figure("written_events_per_second")
+	return s.Value("refused_events") > 0 || s.Value("probes_refused") > 0 || grew(s) ||
+		ok && written.Median < 0.95*s.Value("achieved_events_per_second")-stepWavers(s)
+}
+
+// grew tells whether the backlog did, in a step.
+func grew(s *report.Step) bool {
+	written := cmp.Or(s.Value("written_events_per_second"), s.Value("achieved_events_per_second"))
+	return s.Value("backlog_slope_events_per_second") > 0.1*written+stepWavers(s)
+}
+
+// stepWavers is 0 for a step of a report that does not have its duration.
+func stepWavers(s *report.Step) float64 {
+	seconds := s.Value("duration_seconds")
+	if seconds == 0 {
+		return 0
+	}
+	return wavers(s.Value("achieved_events_per_second"), s.Value("batch_events"), seconds)
+}
+
+// fit makes a model of what a process used at several rates: the line that fits best. An
+// event costs less in large batches; so a plan for a higher rate errs on the safe side.
+// Through rates that are near each other any line fits as well: there it is the mean of
+// what an event cost, as if nothing were used without events.
+func fit(steps []*report.Step, process string) (model, bool) {
+	var rates, cores []float64
+	perEvent := 0.
+	for _, s := range steps {
+		if used := s.Value(process + "_cpu_cores"); used > 0 {
+			rate := s.Value("achieved_events_per_second")
+			rates, cores, perEvent = append(rates, rate), append(cores, used), perEvent+used/rate
+		}
+	}
+	if len(rates) == 0 {
 		return model{}, false
-	case 1:
-		return model{perEvent: cores[0] / rates[0], source: "measured at " + report.EventsPerSecond.Format(rates[0])}, true
+	}
+	perEvent /= float64(len(rates))
+	lowest, highest := slices.Min(rates), slices.Max(rates)
+	switch {
+	case len(rates) == 1:
+		return model{perEvent: perEvent, source: "measured at " + report.EventsPerSecond.Format(lowest)}, true
+	case highest < 2*lowest:
+		return model{perEvent: perEvent, source: fmt.Sprintf("the mean of what was measured at %d rates, too near each other for a line", len(rates))}, true
 	}
 	m := model{perEvent: max(0, rig.Slope(rates, cores)), source: fmt.Sprintf("the line through what was measured at %d rates", len(rates))}
 	for i := range rates {

@@ -21,7 +21,7 @@ func sample(command string, values ...float64) *Report {
 func TestJSONComesBackWithFiguresAtTheTop(t *testing.T) {
 	t.Parallel()
 	r := sample("drain", 3, 1, 2)
-	r.Count(Counts{Published: 5, Stored: 4, DeadLettered: 1, RollupsEqual: true})
+	r.Count(Counts{Published: 5, Stored: 5, RollupsEqual: true})
 	r.Step("one").Add("x_seconds", Seconds, Less, 0.5)
 	file := filepath.Join(t.TempDir(), "r.json")
 	require.NoError(t, r.WriteJSON(file))
@@ -37,7 +37,7 @@ func TestJSONComesBackWithFiguresAtTheTop(t *testing.T) {
 
 func TestCountsThatDoNotAddUpAreInvalid(t *testing.T) {
 	t.Parallel()
-	for _, wrong := range []Counts{{Lost: 1, RollupsEqual: true}, {Duplicated: 1, RollupsEqual: true}, {Foreign: 1, RollupsEqual: true}, {}} {
+	for _, wrong := range []Counts{{Lost: 1, RollupsEqual: true}, {Published: 1, DeadLettered: 1, RollupsEqual: true}, {Duplicated: 1, RollupsEqual: true}, {Foreign: 1, RollupsEqual: true}, {}} {
 		r := sample("drain", 1)
 		r.Count(wrong)
 		r.Count(Counts{RollupsEqual: true}) // what is right later does not make it good
@@ -60,18 +60,58 @@ func TestCompareJudgesBeyondNoiseOnly(t *testing.T) {
 		{"half as fast, many runs", []float64{20, 21, 22, 20, 21}, []float64{10, 11, 10, 11, 10}, "worse"},
 		{"noise, many runs", []float64{10, 14, 9, 13, 11}, []float64{12, 9, 13, 10, 14}, "same"},
 		{"ranges overlap", []float64{10, 20, 15}, []float64{8, 16, 12}, "same"},
-		{"ranges apart", []float64{10, 11, 12}, []float64{7, 8, 9}, "worse"},
+		{"ranges apart", []float64{10, 11, 12}, []float64{7, 8, 9}, "perhaps worse"},
+		{"ranges apart, few runs of one", []float64{10, 11, 12}, []float64{17, 18, 19, 18}, "perhaps better"},
+		{"the fewest that tell", []float64{10, 11, 12, 13}, []float64{6, 7, 8, 9}, "worse"},
 		{"one run, below the threshold", []float64{100}, []float64{96}, "same"},
-		{"one run, beyond", []float64{100}, []float64{90}, "worse"},
+		{"one run, beyond", []float64{100}, []float64{90}, "perhaps worse"},
 	} {
 		got, err := Compare(sample("drain", c.old...), sample("drain", c.new...), 0.05)
 		require.NoError(t, err)
 		require.Equal(t, c.verdict, got.Changes[0].Verdict, c.name)
+		require.Equal(t, c.verdict == "perhaps worse", strings.Contains(strings.Join(got.Notes, " "), "with 4 runs or more"), c.name)
 		require.NotEmpty(t, got.Changes[0].Noise, c.name)
 		require.Equal(t, c.verdict == "worse", got.Worse() == 1, c.name)
 	}
 	_, err := Compare(sample("drain", 1), sample("sweep", 1), 0.05)
 	require.ErrorContains(t, err, "only the same can be compared")
+}
+
+func TestCompareTellsWhatIsNotComparable(t *testing.T) {
+	t.Parallel()
+	before, after := sample("sweep", 1), sample("sweep", 1)
+	before.Verdict, after.Verdict = Valid, Valid
+	c, err := Compare(before, after, 0.05)
+	require.NoError(t, err)
+	require.Empty(t, c.Notes)
+	require.Empty(t, c.Problems)
+
+	before.Add("gone_seconds", Seconds, Less, 1)
+	after.Add("added_seconds", Seconds, Less, 1)
+	before.Step("5k").Add("x_seconds", Seconds, Less, 1)
+	after.Step("5k").Add("y_seconds", Seconds, Less, 1)
+	before.Step("10k").Add("x_seconds", Seconds, Less, 1)
+	after.Step("20k").Add("x_seconds", Seconds, Less, 1)
+	before.Versions = Versions{Go: "go1.25", Weir: "a", Redis: "8.0", PostgreSQL: "17.5", TimescaleDB: "2.19 timescale"}
+	after.Versions = Versions{Go: "go1.25", Weir: "b", Redis: "8.2", PostgreSQL: "17.6", TimescaleDB: "2.19 apache"}
+	after.Servers = "elsewhere"
+	before.Partial = true
+	c, err = Compare(before, after, 0.05)
+	require.NoError(t, err)
+	require.Empty(t, c.Problems)
+	require.Equal(t, []string{
+		`Redis differs, "8.0" and "8.2": ratios tell of it too.`,
+		`PostgreSQL differs, "17.5" and "17.6": ratios tell of it too.`,
+		`TimescaleDB differs, "2.19 timescale" and "2.19 apache": ratios tell of it too.`,
+		`How the servers were obtained differs, "" and "elsewhere": ratios tell of it too.`,
+		"The old run is valid, partial.",
+		"Only the old report has gone_seconds.",
+		"Only the new report has added_seconds.",
+		"Only the old report has x_seconds of the step 5k.",
+		"Only the new report has y_seconds of the step 5k.",
+		"Only the old report has the step 10k.",
+		"Only the new report has the step 20k.",
+	}, c.Notes)
 }
 
 func TestThePageEscapesAndDraws(t *testing.T) {

@@ -3,6 +3,7 @@ package rig
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -102,31 +103,29 @@ const window = 4_000_000
 func (r *Rig) Verify(ctx context.Context) (c report.Counts, err error) {
 	r.ledger.mu.Lock()
 	defer r.ledger.mu.Unlock()
-	if err := r.verifyProbes(ctx, &c); err != nil {
+	var dead map[[16]byte]bool
+	if c.DeadLettered, dead, err = DeadLetters(ctx, r.Pool); err != nil {
 		return c, err
 	}
-	generated := report.Counts{}
+	if err := r.verifyProbes(ctx, dead, &c); err != nil {
+		return c, err
+	}
 	for _, l := range r.ledger.loads {
-		if err := r.verifyLoad(ctx, l, &generated); err != nil {
+		if err := r.verifyLoad(ctx, l, dead, &c); err != nil {
 			return c, err
 		}
 	}
 	// Whatever else there is was never published.
 	var rows int64
-	err = r.Pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM dead_letters)`).Scan(&rows, &c.DeadLettered)
-	if err != nil {
+	if err := r.Pool.QueryRow(ctx, `SELECT count(*) FROM events`).Scan(&rows); err != nil {
 		return c, fmt.Errorf("count the rows: %w", err)
 	}
-	dead := c.DeadLettered
-	c.RollupsEqual, generated.RollupsEqual = true, true
-	c.Add(generated)
-	c.Lost = max(0, c.Lost-dead) // every event is a row or a dead letter
 	c.Foreign += rows - c.Stored - c.Duplicated - c.Foreign
 	c.RollupsEqual, err = RollupsEqual(ctx, r.binary("weir-consumer"), r.env, r.Pool)
 	return c, err
 }
 
-func (r *Rig) verifyProbes(ctx context.Context, c *report.Counts) error {
+func (r *Rig) verifyProbes(ctx context.Context, dead map[[16]byte]bool, c *report.Counts) error {
 	seen := make(map[event.UUID]int, len(r.ledger.probes))
 	rows, err := r.Pool.Query(ctx, `SELECT id FROM events WHERE source = $1`, ProbeSource)
 	if err != nil {
@@ -138,11 +137,12 @@ func (r *Rig) verifyProbes(ctx context.Context, c *report.Counts) error {
 	}
 	for id, accepted := range r.ledger.probes {
 		n := int64(seen[id])
-		// One without an answer may be stored, and counts as published if it is.
-		if accepted || n > 0 {
+		arrived := n > 0 || dead[id]
+		// One without an answer may have arrived, and counts as published if it has.
+		if accepted || arrived {
 			c.Published++
 		}
-		if accepted && n == 0 {
+		if accepted && !arrived {
 			c.Lost++
 		}
 		c.Stored += min(n, 1)
@@ -152,14 +152,14 @@ func (r *Rig) verifyProbes(ctx context.Context, c *report.Counts) error {
 }
 
 // verifyLoad makes a load's events again and looks for each. Of a load of which a part
-// was refused it is not known which; so those that are stored must be of those offered,
-// and as many as were published.
-func (r *Rig) verifyLoad(ctx context.Context, l loaded, c *report.Counts) error {
+// was refused it is not known which; so those that arrived, as rows or dead letters, must
+// be of those offered, and as many as were published.
+func (r *Rig) verifyLoad(ctx context.Context, l loaded, dead map[[16]byte]bool, c *report.Counts) error {
 	g, err := l.generator()
 	if err != nil {
 		return err
 	}
-	stored := int64(0)
+	arrived := int64(0)
 	var buffer []byte
 	var next *event.UUID // the first of the next window
 	from := l.start.Add(-time.Second)
@@ -188,19 +188,19 @@ func (r *Rig) verifyLoad(ctx context.Context, l loaded, c *report.Counts) error 
 		if !more {
 			to = time.UnixMilli(millisecond(ids[len(ids)-1]) + 1)
 		}
-		found, duplicated, foreign, err := r.compare(ctx, ids, from, to)
+		found, err := r.compare(ctx, ids, dead, from, to)
 		if err != nil {
 			return err
 		}
-		stored, from = stored+found, to
-		c.Duplicated += duplicated
-		c.Foreign += foreign
+		arrived, from = arrived+found.Published-found.Lost, to
+		c.Stored += found.Stored
+		c.Duplicated += found.Duplicated
+		c.Foreign += found.Foreign
 	}
 	// What was sent when an outage or the end came may have arrived without a word.
-	published := max(l.published, min(stored, l.offered))
+	published := max(l.published, min(arrived, l.offered))
 	c.Published += published
-	c.Stored += stored
-	c.Lost += published - stored
+	c.Lost += published - arrived
 	return nil
 }
 
@@ -220,17 +220,18 @@ func (l *loaded) generator() (*loadgen.Generator, error) {
 }
 
 // compare looks for ids among the generator's events of a span of time.
-func (r *Rig) compare(ctx context.Context, ids [][16]byte, from, to time.Time) (found, duplicated, foreign int64, err error) {
+func (r *Rig) compare(ctx context.Context, ids [][16]byte, dead map[[16]byte]bool, from, to time.Time) (c report.Counts, err error) {
 	rows, err := r.Pool.Query(ctx, `SELECT id FROM events WHERE time >= $1 AND time < $2 AND source <> $3`, from, to, ProbeSource)
 	if err != nil {
-		return 0, 0, 0, fmt.Errorf("read the ids: %w", err)
+		return c, fmt.Errorf("read the ids: %w", err)
 	}
-	return Compare(rows, ids)
+	return Compare(rows, ids, dead)
 }
 
-// Compare looks for the ids in rows of one id each; it sorts them. Found are those that
-// are there, duplicated the rows that have one again, foreign those that have another.
-func Compare(rows pgx.Rows, ids [][16]byte) (found, duplicated, foreign int64, err error) {
+// Compare looks for the ids of what was published in rows of one id each; it sorts them.
+// Stored are those that are there, lost those that are neither there nor dead, duplicated
+// the rows that have one again, foreign those that have another.
+func Compare(rows pgx.Rows, ids [][16]byte, dead map[[16]byte]bool) (c report.Counts, err error) {
 	compare := func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) }
 	slices.SortFunc(ids, compare)
 	seen := make([]bool, len(ids))
@@ -239,19 +240,50 @@ func Compare(rows pgx.Rows, ids [][16]byte) (found, duplicated, foreign int64, e
 		i, ok := slices.BinarySearchFunc(ids, id, compare)
 		switch {
 		case !ok:
-			foreign++
+			c.Foreign++
 		case seen[i]:
-			duplicated++
+			c.Duplicated++
 		default:
 			seen[i] = true
-			found++
+			c.Stored++
 		}
 		return nil
 	})
 	if err != nil {
-		err = fmt.Errorf("read the ids: %w", err)
+		return c, fmt.Errorf("read the ids: %w", err)
 	}
-	return found, duplicated, foreign, err
+	c.Published = int64(len(ids))
+	for i := range ids {
+		if !seen[i] && !dead[ids[i]] {
+			c.Lost++
+		}
+	}
+	return c, nil
+}
+
+// DeadLetters returns how many there are, and the ids of their events. An event may be
+// stored too, so their number does not tell how many of those that are not are lost.
+func DeadLetters(ctx context.Context, pool *pgxpool.Pool) (n int64, ids map[[16]byte]bool, err error) {
+	rows, err := pool.Query(ctx, `SELECT payload FROM dead_letters`)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the dead letters: %w", err)
+	}
+	ids = map[[16]byte]bool{}
+	var payload []byte
+	_, err = pgx.ForEachRow(rows, []any{&payload}, func() error {
+		n++
+		var e struct{ ID string }
+		if json.Unmarshal(payload, &e) == nil {
+			if id, ok := event.ParseUUID(e.ID); ok {
+				ids[id] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("read the dead letters: %w", err)
+	}
+	return n, ids, err
 }
 
 func millisecond(id [16]byte) (ms int64) {

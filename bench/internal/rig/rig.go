@@ -137,7 +137,8 @@ func (r *Rig) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r.close = append(r.close, func() error { r.Pool.Close(); return nil })
-	if err := r.learnVersions(ctx); err != nil {
+	r.Versions.Built()
+	if err := LearnVersions(ctx, &r.Versions, r.Redis, r.Pool); err != nil {
 		return err
 	}
 	if r.binaries = o.Binaries; r.binaries == "" {
@@ -273,11 +274,14 @@ func (r *Rig) Watch(ctx context.Context) (context.Context, context.CancelFunc) {
 
 func (r *Rig) binary(name string) string { return filepath.Join(string(r.binaries), name) }
 
-func (r *Rig) learnVersions(ctx context.Context) error {
-	r.Versions.Built()
-	r.Versions.Redis = info(ctx, r.Redis, "server", "redis_version")
-	err := r.Pool.QueryRow(ctx, `SELECT current_setting('server_version'), extversion || ' ' || current_setting('timescaledb.license')
-		FROM pg_extension WHERE extname = 'timescaledb'`).Scan(&r.Versions.PostgreSQL, &r.Versions.TimescaleDB)
+// LearnVersions asks the servers for theirs; without a pool only Redis.
+func LearnVersions(ctx context.Context, v *report.Versions, client redis.UniversalClient, pool *pgxpool.Pool) error {
+	v.Redis = info(ctx, client, "server", "redis_version")
+	if pool == nil {
+		return nil
+	}
+	err := pool.QueryRow(ctx, `SELECT current_setting('server_version'), extversion || ' ' || current_setting('timescaledb.license')
+		FROM pg_extension WHERE extname = 'timescaledb'`).Scan(&v.PostgreSQL, &v.TimescaleDB)
 	if err != nil {
 		return fmt.Errorf("ask PostgreSQL for its version: %w", err)
 	}
