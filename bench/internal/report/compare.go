@@ -193,9 +193,9 @@ func (c *Comparison) change(step string, o, n Figure) Change {
 	return out
 }
 
-// Worse is how many figures are worse, by more than the threshold and beyond noise. Those
-// that are perhaps worse do not count: who gates changes by it must be able to rely on it.
-func (c *Comparison) Worse() int { return c.count(worse) }
+// Worse is how many figures are worse, by more than the threshold and beyond noise, and how
+// many are perhaps.
+func (c *Comparison) Worse() (sure, possibly int) { return c.count(worse), c.count(perhaps + worse) }
 
 func (c *Comparison) count(verdict string) (n int) {
 	for _, change := range c.Changes {
