@@ -178,6 +178,19 @@ func TestOverloadTellsRefusalsAndRecovery(t *testing.T) {
 	for _, name := range []string{"refused_share", "first_refusal_after_seconds", "recovery_seconds", "event_to_queryable_p99_seconds"} {
 		require.Positive(t, step.Value(name), name)
 	}
+	// Rates are of one time, however early the last event was taken.
+	require.InEpsilon(t, step.Value("offered_events_per_second")*(1-step.Value("refused_share")), step.Value("achieved_events_per_second"), 0.001)
+}
+
+func TestALoadThatDoesNotBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	o, out := small(t), &bytes.Buffer{}
+	err := o.conduct(t.Context(), flags("sweep"), rig.Options{}, out, func(ctx context.Context, x *experiment, r *rig.Rig) error {
+		_, err := x.hold(ctx, r, rig.Load{Rate: -1}, time.Second)
+		return err
+	})
+	require.Error(t, err)
+	require.Contains(t, strings.Join(outcome(t, o.common, out).Problems, " "), "body.shape.rate")
 }
 
 // A recovery that is timed only once the probes are found is over before it begins: they

@@ -46,8 +46,8 @@ func query(ctx context.Context, flags *flag.FlagSet, o queryOptions, out io.Writ
 		}
 		from := r.Sample(ctx)
 		err := x.ask(ctx, r, o)
-		to := r.Sample(ctx)
 		s, errEnd := r.End(context.WithoutCancel(ctx))
+		to := r.Sample(ctx)
 		r.Resources(x.Step("while asking"), from, to, s.Published)
 		if err := errors.Join(err, errEnd); err != nil {
 			return err
