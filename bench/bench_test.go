@@ -268,6 +268,22 @@ func TestAnInterruptedRunKeepsWhatItHas(t *testing.T) {
 	require.NotEmpty(t, r.Steps, "what was measured is kept")
 }
 
+func TestAnInterruptedRunSaysWhatItLeavesBehind(t *testing.T) {
+	t.Parallel()
+	for cleaningUp, says := range map[error]string{
+		nil:                            "interrupted; everything that was started is stopped",
+		errors.New("remove container"): "may be stopped: context canceled\nclean up: remove container",
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &bytes.Buffer{}
+		require.Error(t, conduct(ctx, flags("drain"), common{}, out, func(ctx context.Context, _ *experiment) error {
+			cancel()
+			return errors.Join(ctx.Err(), harness.CleanUp(cleaningUp))
+		}))
+		require.Contains(t, out.String(), says)
+	}
+}
+
 // interrupting calls cancel when something is said, as a Ctrl-C at that moment would.
 type interrupting struct {
 	bytes.Buffer

@@ -261,7 +261,7 @@ func (r *Rig) Close() (err error) {
 	}
 	r.working.Wait()
 	r.fail(nil)
-	return err
+	return harness.CleanUp(err)
 }
 
 // Watch returns a context that also ends, with its cause, when a part of the system does.
