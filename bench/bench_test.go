@@ -312,6 +312,30 @@ func TestServersThatVanishEndTheRunWithTheReason(t *testing.T) {
 	require.True(t, outcome(t, o.common, &out.Buffer).Partial)
 }
 
+// What is measured must be what the report says, not what somebody's own Weir is set to.
+func TestSettingsOfTheUserDoNotReachTheServices(t *testing.T) {
+	s := small(t)
+	t.Setenv("APP_ENV", "production") // without keys for the api, it would not start
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".env"), []byte("ADMIN_KEYS=secret\nINGESTION_WRITE_KEYS=shop=secret\n"), 0o600))
+	t.Chdir(dir)
+	r, err := rig.Start(t.Context(), rig.Options{Name: "settings", Servers: s.servers, Binaries: s.binaries})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.Close()) }()
+	probes, err := r.Probe(t.Context(), 100)
+	require.NoError(t, err)
+	require.NoError(t, r.Begin(t.Context(), rig.Load{Rate: 100}))
+	_, err = r.End(t.Context())
+	require.NoError(t, err)
+	result := probes.Stop(t.Context())
+	require.Positive(t, result.Sent)
+	require.Zero(t, result.Failed, "%v", result.Failure)
+	require.NoError(t, r.Drain(t.Context()))
+	c, err := r.Verify(t.Context())
+	require.NoError(t, err)
+	require.True(t, c.OK(), "%+v", c)
+}
+
 func TestWrongUsageSaysWhatIsRight(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
@@ -30,10 +31,10 @@ type drainer struct {
 
 // startProcess starts the consumer as users run it.
 func (d *drainage) startProcess(ctx context.Context, box *harness.Sandbox) (drainer, error) {
-	p, err := d.binaries.Start(ctx, "weir-consumer", append([]string{
+	p, err := d.binaries.Start(ctx, "weir-consumer", slices.Concat(rig.Defaults(), []string{
 		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
 		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
-	}, d.settings...), io.Discard)
+	}, d.settings), io.Discard)
 	if err != nil {
 		return drainer{}, err
 	}

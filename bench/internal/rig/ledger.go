@@ -276,7 +276,7 @@ func RollupsEqual(ctx context.Context, consumer string, env []string, pool *pgxp
 		return true, nil
 	}
 	verify := exec.CommandContext(ctx, consumer, "verify", "--from", from.UTC().Format(time.RFC3339), "--to", to.UTC().Format(time.RFC3339))
-	verify.Env = append(os.Environ(), env...)
+	verify.Env = slices.Concat(os.Environ(), Defaults(), env)
 	said, err := verify.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 && bytes.Contains(said, []byte("differ")) {
