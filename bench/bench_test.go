@@ -324,7 +324,8 @@ func TestSettingsOfTheUserDoNotReachTheServices(t *testing.T) {
 	defer func() { require.NoError(t, r.Close()) }()
 	probes, err := r.Probe(t.Context(), 100)
 	require.NoError(t, err)
-	require.NoError(t, r.Begin(t.Context(), rig.Load{Rate: 100}))
+	_, err = r.Begin(t.Context(), rig.Load{Rate: 100})
+	require.NoError(t, err)
 	_, err = r.End(t.Context())
 	require.NoError(t, err)
 	result := probes.Stop(t.Context())
@@ -372,7 +373,8 @@ func TestWhatIsLostDoubledOrMadeUpIsFound(t *testing.T) {
 	defer func() { require.NoError(t, r.Close()) }()
 	probes, err := r.Probe(t.Context(), 20)
 	require.NoError(t, err)
-	require.NoError(t, r.Begin(t.Context(), rig.Load{Rate: 500}))
+	_, err = r.Begin(t.Context(), rig.Load{Rate: 500})
+	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		s, err := r.Status(t.Context())
 		return err == nil && s.Statistics.Published > 500

@@ -50,11 +50,11 @@ func (x *experiment) holdThen(ctx context.Context, r *rig.Rig, l rig.Load, d tim
 		return h, err
 	}
 	h.from = r.Sample(ctx)
-	if err := r.Begin(ctx, l); err != nil { // then there is nothing to end
+	began, err := r.Begin(ctx, l)
+	if err != nil { // then there is nothing to end
 		probes.Stop(ctx)
 		return h, err
 	}
-	began := time.Now()
 	err = x.wait(ctx, r, fmt.Sprintf("%s offered", report.EventsPerSecond.Format(l.Rate)), d)
 	figures, errEnd := r.End(context.WithoutCancel(ctx))
 	ended := time.Now()
