@@ -14,7 +14,7 @@ up: ## Run everything here: Redis, TimescaleDB and the three services with the g
 	@$(GO) build -o bin/weir-up ./e2e/cmd/weir-up
 	@bin/weir-up
 
-down: ## Remove the containers that an interrupted run left behind
+down: ## Remove all containers of make up, the tests and the benchmark, also those of runs that still go on
 	@$(GO) run ./e2e/harness/cmd/down
 
 images: ## Pull the images of Redis and TimescaleDB, or build them when no registry answers
@@ -52,7 +52,7 @@ chaos: ## Throw random faults at the consumer for DURATION (10m); the seed it pr
 	WEIR_CHAOS=$(DURATION) $(GO) test ./e2e -run 'RandomFaults|InTheMiddleOfAFlush' -count=1 -v -timeout 0
 
 overload: ## Offer three times what the consumer can take for DURATION (1m); the tests do it for seconds
-	WEIR_OVERLOAD=$(DURATION) $(GO) test ./e2e -count 1 -v -run TestOverload
+	WEIR_OVERLOAD=$(DURATION) $(GO) test ./e2e -count 1 -v -run TestOverload -timeout 0
 
 lint: ## Check formatting and run vet, staticcheck and golangci-lint, at the versions that go.mod pins
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "Run gofmt -w on these files."; exit 1; }

@@ -180,6 +180,19 @@ func TestOverloadTellsRefusalsAndRecovery(t *testing.T) {
 	for _, name := range []string{"refused_share", "first_refusal_after_seconds", "recovery_seconds", "event_to_queryable_p99_seconds"} {
 		require.Positive(t, step.Value(name), name)
 	}
+	// Rates are of one time, however early the last event was taken.
+	require.InEpsilon(t, step.Value("offered_events_per_second")*(1-step.Value("refused_share")), step.Value("achieved_events_per_second"), 0.001)
+}
+
+func TestALoadThatDoesNotBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	o, out := small(t), &bytes.Buffer{}
+	err := o.conduct(t.Context(), flags("sweep"), rig.Options{}, out, func(ctx context.Context, x *experiment, r *rig.Rig) error {
+		_, err := x.hold(ctx, r, rig.Load{Rate: -1}, time.Second)
+		return err
+	})
+	require.Error(t, err)
+	require.Contains(t, strings.Join(outcome(t, o.common, out).Problems, " "), "body.shape.rate")
 }
 
 // A recovery that is timed only once the probes are found is over before it begins: they
@@ -257,6 +270,22 @@ func TestAnInterruptedRunKeepsWhatItHas(t *testing.T) {
 	require.NotEmpty(t, r.Steps, "what was measured is kept")
 }
 
+func TestAnInterruptedRunSaysWhatItLeavesBehind(t *testing.T) {
+	t.Parallel()
+	for cleaningUp, says := range map[error]string{
+		nil:                            "interrupted; everything that was started is stopped",
+		errors.New("remove container"): "may be stopped: context canceled\nclean up: remove container",
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &bytes.Buffer{}
+		require.Error(t, conduct(ctx, flags("drain"), common{}, out, func(ctx context.Context, _ *experiment) error {
+			cancel()
+			return errors.Join(ctx.Err(), harness.CleanUp(cleaningUp))
+		}))
+		require.Contains(t, out.String(), says)
+	}
+}
+
 // interrupting calls cancel when something is said, as a Ctrl-C at that moment would.
 type interrupting struct {
 	bytes.Buffer
@@ -283,6 +312,31 @@ func TestServersThatVanishEndTheRunWithTheReason(t *testing.T) {
 	require.Error(t, sweep(ctx, flags("sweep"), o, out))
 	require.NoError(t, ctx.Err(), "it ended by itself")
 	require.True(t, outcome(t, o.common, &out.Buffer).Partial)
+}
+
+// What is measured must be what the report says, not what somebody's own Weir is set to.
+func TestSettingsOfTheUserDoNotReachTheServices(t *testing.T) {
+	s := small(t)
+	t.Setenv("APP_ENV", "production") // without keys for the api, it would not start
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".env"), []byte("ADMIN_KEYS=secret\nINGESTION_WRITE_KEYS=shop=secret\n"), 0o600))
+	t.Chdir(dir)
+	r, err := rig.Start(t.Context(), rig.Options{Name: "settings", Servers: s.servers, Binaries: s.binaries})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.Close()) }()
+	probes, err := r.Probe(t.Context(), 100)
+	require.NoError(t, err)
+	_, err = r.Begin(t.Context(), rig.Load{Rate: 100})
+	require.NoError(t, err)
+	_, err = r.End(t.Context())
+	require.NoError(t, err)
+	result := probes.Stop(t.Context())
+	require.Positive(t, result.Sent)
+	require.Zero(t, result.Failed, "%v", result.Failure)
+	require.NoError(t, r.Drain(t.Context()))
+	c, err := r.Verify(t.Context())
+	require.NoError(t, err)
+	require.True(t, c.OK(), "%+v", c)
 }
 
 func TestWrongUsageSaysWhatIsRight(t *testing.T) {
@@ -321,7 +375,8 @@ func TestWhatIsLostDoubledOrMadeUpIsFound(t *testing.T) {
 	defer func() { require.NoError(t, r.Close()) }()
 	probes, err := r.Probe(t.Context(), 20)
 	require.NoError(t, err)
-	require.NoError(t, r.Begin(t.Context(), rig.Load{Rate: 500}))
+	_, err = r.Begin(t.Context(), rig.Load{Rate: 500})
+	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		s, err := r.Status(t.Context())
 		return err == nil && s.Statistics.Published > 500

@@ -213,7 +213,7 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 		return 0, err
 	}
 	go c.resumed()
-	err = waitDrained(ctx, queue, box.StreamName, c.ended)
+	err = waitDrained(ctx, queue, box.StreamName, c, stuck)
 	elapsed := time.Since(begin)
 	if err != nil {
 		return 0, err
@@ -279,16 +279,22 @@ func fill(ctx context.Context, queue redis.UniversalClient, stream string, paylo
 	return nil
 }
 
-// waitDrained returns when the group has acknowledged everything.
-func waitDrained(ctx context.Context, queue redis.UniversalClient, stream string, ended <-chan struct{}) error {
+// stuck is how long a backlog may stay as it is. A consumer that cannot write, as its
+// database is away or its disk full, tries again for ever.
+const stuck = 30 * time.Second
+
+// waitDrained returns when the group has acknowledged everything, and gives up when the
+// consumer has taken and acknowledged nothing for as long as patience says.
+func waitDrained(ctx context.Context, queue redis.UniversalClient, stream string, c drainer, patience time.Duration) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	left, changed := int64(-1), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ended:
-			return errors.New("the consumer ended by itself")
+		case <-c.ended:
+			return fmt.Errorf("the consumer ended by itself; it said:\n%s", c.said())
 		case <-tick.C:
 		}
 		groups, err := queue.XInfoGroups(ctx, stream).Result()
@@ -297,6 +303,15 @@ func waitDrained(ctx context.Context, queue redis.UniversalClient, stream string
 		}
 		if len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && groups[0].EntriesRead > 0 {
 			return nil
+		}
+		now := int64(0)
+		for _, g := range groups {
+			now += g.Lag + g.Pending
+		}
+		if now != left {
+			left, changed = now, time.Now()
+		} else if time.Since(changed) > patience {
+			return fmt.Errorf("the backlog has not changed for %v, %d entries are left; the consumer says:\n%s", patience, left, c.said())
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
@@ -24,15 +25,16 @@ type drainer struct {
 	stop    func(context.Context) error
 	kill    func() // after stop it changes nothing
 	ended   <-chan struct{}
+	said    func() string // the last of it
 	counted bool
 }
 
 // startProcess starts the consumer as users run it.
 func (d *drainage) startProcess(ctx context.Context, box *harness.Sandbox) (drainer, error) {
-	p, err := d.binaries.Start(ctx, "weir-consumer", append([]string{
+	p, err := d.binaries.Start(ctx, "weir-consumer", slices.Concat(rig.Defaults(), []string{
 		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
 		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
-	}, d.settings...), io.Discard)
+	}, d.settings), io.Discard)
 	if err != nil {
 		return drainer{}, err
 	}
@@ -49,7 +51,7 @@ func (d *drainage) startProcess(ctx context.Context, box *harness.Sandbox) (drai
 		d.Add("consumer_max_rss_bytes", report.Bytes, report.Less, float64(rss))
 		d.Add("consumer_cpu_us_per_event", report.Microseconds, report.Less, cpu*1e6/float64(d.events))
 	}
-	return drainer{url: p.URL, resumed: resumed, used: used, ended: p.Exited(), counted: true, stop: p.Stop, kill: p.Kill}, nil
+	return drainer{url: p.URL, resumed: resumed, used: used, ended: p.Exited(), said: p.Said, counted: true, stop: p.Stop, kill: p.Kill}, nil
 }
 
 // measureCost drains with rollups and without, one after the other. Both consumers run
@@ -99,7 +101,8 @@ func startInside(ctx context.Context, box *harness.Sandbox, uncounted bool) (dra
 		return drainer{}, result
 	}
 	kill := func() { cancel(); <-ended }
-	return drainer{url: "http://" + address, resumed: func() {}, ended: ended, counted: !uncounted, kill: kill, stop: func(stopping context.Context) error {
+	said := func() string { return "(its log is dropped)" }
+	return drainer{url: "http://" + address, resumed: func() {}, ended: ended, said: said, counted: !uncounted, kill: kill, stop: func(stopping context.Context) error {
 		cancel()
 		select {
 		case <-ended:

@@ -86,7 +86,7 @@ func conduct(ctx context.Context, flags *flag.FlagSet, c common, out io.Writer, 
 	err := body(ctx, x)
 	x.Seconds = time.Since(x.StartedAt).Seconds()
 	if ctx.Err() != nil {
-		err = errors.New("interrupted; everything that was started is stopped")
+		err = interrupted(err)
 	}
 	if err != nil {
 		x.Partial = true
@@ -101,6 +101,15 @@ func conduct(ctx context.Context, flags *flag.FlagSet, c common, out io.Writer, 
 		err = errors.Join(err, x.WriteHTML(c.html))
 	}
 	return errors.Join(err, x.Err())
+}
+
+// interrupted is what a Ctrl-C makes of an error: most are only its consequence. That
+// something was not cleaned up is none.
+func interrupted(err error) error {
+	if errors.Is(err, harness.ErrCleanUp) {
+		return fmt.Errorf("interrupted; not everything that was started may be stopped: %w", err)
+	}
+	return errors.New("interrupted; everything that was started is stopped")
 }
 
 // conduct runs an experiment on the system, which it starts and stops; servers that

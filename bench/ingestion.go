@@ -62,10 +62,10 @@ func startIngestion(ctx context.Context, x *experiment) (i *ingestion, err error
 	if err != nil {
 		return i, err
 	}
-	i.Program, err = binaries.Start(ctx, "weir-ingestion", []string{
-		"REDIS_URL=" + box.RedisURL, "STREAM_NAME=" + box.StreamName, "INGESTION_PORT=0", "BIND_HOST=127.0.0.1", "PPROF=true",
+	i.Program, err = binaries.Start(ctx, "weir-ingestion", append(rig.Defaults(),
+		"REDIS_URL="+box.RedisURL, "STREAM_NAME="+box.StreamName, "INGESTION_PORT=0", "BIND_HOST=127.0.0.1", "PPROF=true",
 		"BACKPRESSURE_HIGH_EVENTS=1000000000", "BACKPRESSURE_MAX_MEMORY=8589934592", "GENERATOR_RATE=0",
-	}, io.Discard)
+	), io.Discard)
 	if err != nil {
 		return i, err
 	}

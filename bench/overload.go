@@ -85,7 +85,7 @@ func (x *experiment) overloadBy(ctx context.Context, r *rig.Rig, o overloadOptio
 	var recovery time.Duration
 	h, err := x.holdThen(ctx, r, rig.Load{Rate: factor * capacity}, o.duration, func(ctx context.Context, ended time.Time) error {
 		stop()
-		if err := r.Begin(ctx, rig.Load{Rate: capacity / 2}); err != nil {
+		if _, err := r.Begin(ctx, rig.Load{Rate: capacity / 2}); err != nil {
 			return err
 		}
 		recovered, err := x.recover(ctx, r, o)

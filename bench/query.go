@@ -41,13 +41,13 @@ func query(ctx context.Context, flags *flag.FlagSet, o queryOptions, out io.Writ
 		if err := x.load(ctx, r, o.events, o.days); err != nil {
 			return fmt.Errorf("load events: %w", err)
 		}
-		if err := r.Begin(ctx, rig.Load{Rate: float64(o.rate), Hold: true}); err != nil {
+		if _, err := r.Begin(ctx, rig.Load{Rate: float64(o.rate), Hold: true}); err != nil {
 			return err
 		}
 		from := r.Sample(ctx)
 		err := x.ask(ctx, r, o)
-		to := r.Sample(ctx)
 		s, errEnd := r.End(context.WithoutCancel(ctx))
+		to := r.Sample(ctx)
 		r.Resources(x.Step("while asking"), from, to, s.Published)
 		if err := errors.Join(err, errEnd); err != nil {
 			return err

@@ -49,7 +49,7 @@ func (x *experiment) redisSize(ctx context.Context, r *rig.Rig) error {
 		return err
 	}
 	const rate, lasting = 5000, 3 * time.Second
-	if err := r.Begin(ctx, rig.Load{Rate: rate, Even: true}); err != nil {
+	if _, err := r.Begin(ctx, rig.Load{Rate: rate, Even: true}); err != nil {
 		return err
 	}
 	if err := x.wait(ctx, r, "measuring what an event takes in Redis", lasting); err != nil {

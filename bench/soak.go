@@ -118,7 +118,7 @@ func (s *soaking) offer(ctx context.Context, struck chan error) error {
 		} else if err == nil {
 			s.parts = append(s.parts, p)
 		}
-		s.say("part %d, %s: %s, event to queryable p99 %s", n, d, report.EventsPerSecond.Format(h.MeanRate), report.Seconds.Format(p.p99))
+		s.say("part %d, %s: %s, event to queryable p99 %s", n, d, report.EventsPerSecond.Format(h.achieved()), report.Seconds.Format(p.p99))
 		select {
 		case err := <-struck:
 			if s.faults || err != nil {

@@ -85,7 +85,7 @@ func sweep(ctx context.Context, flags *flag.FlagSet, o sweepOptions, out io.Writ
 					return fmt.Errorf("at %s: %w", report.EventsPerSecond.Format(rate), err)
 				}
 				_, how := h.sustained(time.Hour)
-				x.say("%s offered: %s achieved; %s", report.EventsPerSecond.Format(rate), report.EventsPerSecond.Format(h.MeanRate), how)
+				x.say("%s offered: %s achieved; %s", report.EventsPerSecond.Format(rate), report.EventsPerSecond.Format(h.achieved()), how)
 				x.status("waiting until all is written")
 				if err := r.Drain(ctx); err != nil {
 					return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -217,6 +218,17 @@ func TestMissingAndWrongConfigurationIsRefusedWithEveryFaultNamed(t *testing.T) 
 			require.NotContains(t, out.String(), "Listening", "nothing may be started")
 		})
 	}
+}
+
+func TestSettingsOfTheUserDoNotReachTheServices(t *testing.T) {
+	box := sandbox(t)
+	binaries(t) // which needs the module
+	t.Setenv("APP_ENV", "production")
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".env"), []byte("API_READ_KEYS=secret\n"), 0o600))
+	t.Chdir(dir)
+	p := run(t, box, "weir-api")
+	require.Equal(t, http.StatusOK, do(t, http.MethodGet, p.URL+"/v1/events", "", "").status)
 }
 
 func TestServicesRefuseASchemaThatIsBehind(t *testing.T) {

@@ -178,11 +178,11 @@ func TestFsyncNeedsTheAppendOnlyFile(t *testing.T) {
 	status, _ = r.post(1)
 	require.Equal(t, http.StatusServiceUnavailable, status, "it could be lost")
 	var out bytes.Buffer
-	env := []string{"INGESTION_DURABILITY=fsync"}
+	var env []string
 	for k, v := range environment(r.box) {
 		env = append(env, k+"="+v)
 	}
-	p, err := binaries(t).Start(t.Context(), "weir-ingestion", env, &out)
+	p, err := binaries(t).Start(t.Context(), "weir-ingestion", append(env, "INGESTION_DURABILITY=fsync"), &out)
 	require.Error(t, err)
 	require.Equal(t, 1, p.ExitCode())
 	require.Contains(t, out.String(), "appendonly yes")

@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,13 +156,19 @@ func connect(t *testing.T, box *harness.Sandbox) redis.UniversalClient {
 	return client
 }
 
-// environment is what a service needs to run in a sandbox, on free ports.
+// environment is what a service needs to run in a sandbox, on free ports. All other
+// settings are empty: then they have their defaults, whatever is exported here.
 func environment(box *harness.Sandbox) map[string]string {
-	return map[string]string{
+	env := map[string]string{}
+	for _, s := range slices.Concat(config.Describe(ingestion.Config{}), config.Describe(consumer.Config{}), config.Describe(api.Config{})) {
+		env[s.Name] = ""
+	}
+	maps.Copy(env, map[string]string{
 		"REDIS_URL": box.RedisURL, "POSTGRES_URL": box.PostgresURL, "STREAM_NAME": box.StreamName,
 		"API_PORT": "0", "CONSUMER_PORT": "0", "INGESTION_PORT": "0", "BIND_HOST": "127.0.0.1",
 		"POSTGRES_POOL_SIZE": "10", "POSTGRES_CONNECT_TIMEOUT": "20s", "CONSUMER_NAME": "e2e",
-	}
+	})
+	return env
 }
 
 // reply is an HTTP answer, read.

@@ -127,7 +127,10 @@ func create(ctx context.Context, docker *client.Client, from image, run recipe, 
 		bindings[port] = []network.PortBinding{{HostIP: bind, HostPort: strconv.Itoa(outside)}}
 		exposed = append(exposed, port.String())
 	}
-	tc, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{Started: true, ContainerRequest: testcontainers.ContainerRequest{
+	// Making it is not cancelled, as Docker may finish it nevertheless and nobody would know it.
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	tc, err := testcontainers.GenericContainer(making, testcontainers.GenericContainerRequest{ContainerRequest: testcontainers.ContainerRequest{
 		Image:        from.ref,
 		Entrypoint:   run.entrypoint,
 		Cmd:          run.cmd,
@@ -146,8 +149,11 @@ func create(ctx context.Context, docker *client.Client, from image, run recipe, 
 			h.Tmpfs = run.tmpfs
 		},
 	}})
+	if err == nil {
+		err = tc.Start(ctx)
+	}
 	if err != nil && tc != nil {
-		err = errors.Join(err, removeContainer(ctx, docker, tc.GetContainerID()))
+		err = errors.Join(err, discard(docker, tc))
 	}
 	return tc, err
 }
@@ -234,11 +240,15 @@ func (c *container) exec(ctx context.Context, command ...string) error {
 // close removes the container with its volumes. Nobody needs a clean shutdown of
 // data that is thrown away.
 func (c *container) close() error {
+	// Close drops idle connections only: other containers may go on using the client.
+	return errors.Join(discard(c.docker, c.tc), c.docker.Close())
+}
+
+// discard removes a container with its volumes, also when what it was for is called off.
+func discard(docker *client.Client, tc testcontainers.Container) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err := removeContainer(ctx, c.docker, c.tc.GetContainerID())
-	// Close drops idle connections only: other containers may go on using the client.
-	return errors.Join(err, c.docker.Close())
+	return CleanUp(removeContainer(ctx, docker, tc.GetContainerID()))
 }
 
 // alive returns why the container ended, with the end of what it said.

@@ -146,14 +146,16 @@ func startMissing(ctx context.Context, o Options, missing []product) ([]server, 
 	if errContainers == nil {
 		return started, chosen, nil
 	}
-	o.Log("containers do not work here (%v); looking for server binaries", errContainers)
-	started, chosen, errBinaries := startBinaries(ctx, o, missing)
-	if errBinaries == nil {
-		return started, chosen, nil
+	var errBinaries error
+	if ctx.Err() == nil {
+		o.Log("containers do not work here (%v); looking for server binaries", errContainers)
+		if started, chosen, errBinaries = startBinaries(ctx, o, missing); errBinaries == nil {
+			return started, chosen, nil
+		}
 	}
-	// A cancelled start is no verdict on the ways.
+	// A cancelled start is no verdict on the ways. But something may be left of them.
 	if ctx.Err() != nil {
-		return nil, "", fmt.Errorf("start servers: %w", context.Cause(ctx))
+		return nil, "", fmt.Errorf("start servers: %w", errors.Join(context.Cause(ctx), errContainers, errBinaries))
 	}
 	var names, vars []string
 	for _, p := range missing {
@@ -192,5 +194,17 @@ func closeAll(servers []server) error {
 			errs = append(errs, s.close())
 		}
 	}
-	return errors.Join(errs...)
+	return CleanUp(errors.Join(errs...))
+}
+
+// ErrCleanUp is in every error of stopping or removing what was started: something of it
+// may be left, whatever other errors are only the consequence of a Ctrl-C.
+var ErrCleanUp = errors.New("clean up")
+
+// CleanUp marks an error with ErrCleanUp; nil stays nil.
+func CleanUp(err error) error {
+	if err == nil || errors.Is(err, ErrCleanUp) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCleanUp, err)
 }

@@ -70,7 +70,7 @@ func startProcess(ctx context.Context, p product, binary string) (server, error)
 		err = s.start(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, CleanUp(s.close()))
 	}
 	return s, nil
 }

@@ -47,9 +47,9 @@ func (s *Servers) Sandbox(ctx context.Context, name string) (*Sandbox, error) {
 // Close drops the database, whoever is still connected, and deletes every key whose
 // name begins with StreamName.
 func (b *Sandbox) Close(ctx context.Context) error {
-	return errors.Join(
+	return CleanUp(errors.Join(
 		wrap("drop sandbox database", b.dropDatabase(ctx)),
-		wrap("delete sandbox keys", b.deleteKeys(ctx)))
+		wrap("delete sandbox keys", b.deleteKeys(ctx))))
 }
 
 func (b *Sandbox) dropDatabase(ctx context.Context) error {

@@ -19,11 +19,12 @@ type Load struct {
 	Even bool    // at equal distances; else as independent visitors come
 }
 
-// Begin lets the generator offer a load until End.
-func (r *Rig) Begin(ctx context.Context, l Load) error {
+// Begin lets the generator offer a load until End, and returns the time from which events
+// are due.
+func (r *Rig) Begin(ctx context.Context, l Load) (began time.Time, err error) {
 	g, err := r.generator()
 	if err != nil {
-		return err
+		return began, err
 	}
 	arrivals, overload := ingestion.ChangeArrivalsPoisson, ingestion.ChangeOverloadOffer
 	if l.Hold {
@@ -34,14 +35,14 @@ func (r *Rig) Begin(ctx context.Context, l Load) error {
 	}
 	change := ingestion.Change{Rate: &l.Rate, Arrivals: &arrivals, Overload: &overload, Volume: &ingestion.Volume{}, Faults: &ingestion.Faults{}}
 	if _, err := client.Answer(g.ChangeGeneratorWithResponse(ctx, change)); err != nil {
-		return err
+		return began, err
 	}
 	s, err := client.Answer(g.StartGeneratorWithResponse(ctx))
 	if err != nil {
-		return err
+		return began, err
 	}
 	r.ledger.begin(l, s)
-	return nil
+	return *s.StartedAt, nil
 }
 
 // End ends the load and returns what became of it, once what was on its way has arrived.

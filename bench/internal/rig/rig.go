@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,10 @@ import (
 	"weir/bench/internal/report"
 	"weir/e2e/harness"
 	"weir/migrations"
+	"weir/services/api"
+	"weir/services/consumer"
+	"weir/services/ingestion"
+	"weir/services/shared/config"
 	"weir/services/shared/redisclient"
 )
 
@@ -156,6 +161,16 @@ func (r *Rig) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
+// Defaults are all settings of the services, empty: then they have their defaults, whatever
+// is exported or in an .env file here, which would change what is measured and is in no
+// report. What a run needs comes behind them.
+func Defaults() (env []string) {
+	for _, s := range slices.Concat(config.Describe(ingestion.Config{}), config.Describe(consumer.Config{}), config.Describe(api.Config{})) {
+		env = append(env, s.Name+"=")
+	}
+	return env
+}
+
 func (r *Rig) build(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
@@ -184,13 +199,13 @@ func (r *Rig) Consumers() int { return r.options.Consumers }
 // ends by itself from now on is a failure.
 func (r *Rig) StartProgram(ctx context.Context, name string) error {
 	command := map[string]string{Ingestion: "weir-ingestion", Generator: "weir-ingestion", API: "weir-api"}[name]
-	env := r.env
+	env := Defaults()
 	if command == "" {
-		command, env = "weir-consumer", append([]string{"CONSUMER_NAME=bench-" + name}, r.env...)
+		command, env = "weir-consumer", append(env, "CONSUMER_NAME=bench-"+name)
 	}
 	starting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	p, err := r.binaries.Start(starting, command, env, io.Discard)
+	p, err := r.binaries.Start(starting, command, append(env, r.env...), io.Discard)
 	if err != nil {
 		return err
 	}
@@ -262,7 +277,7 @@ func (r *Rig) Close() (err error) {
 	}
 	r.working.Wait()
 	r.fail(nil)
-	return err
+	return harness.CleanUp(err)
 }
 
 // Watch returns a context that also ends, with its cause, when a part of the system does.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"weir/bench/internal/report"
 )
 
 func TestSlopeIsThatOfTheBestLine(t *testing.T) {
@@ -29,4 +31,12 @@ func TestLatenciesOfOtherProcessesAddUp(t *testing.T) {
 	a.Record(-time.Second)
 	a.Record(48 * time.Hour)
 	require.InEpsilon(t, 3600, a.At(100), 0.01, "what is longer counts as an hour")
+}
+
+// A load may end before its first event is due.
+func TestALoadWithoutEventsIsVerifiedAsNone(t *testing.T) {
+	t.Parallel()
+	c := report.Counts{}
+	require.NoError(t, (&Rig{}).verifyLoad(t.Context(), loaded{Load: Load{Rate: 1}, seed: 1, start: time.Now()}, nil, &c))
+	require.Zero(t, c)
 }

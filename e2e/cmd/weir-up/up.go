@@ -112,9 +112,10 @@ func stop(p *harness.Program, console *console) error {
 	return p.Stop(ctx)
 }
 
-// calledOff returns nil for an error that is only the consequence of Ctrl-C.
+// calledOff returns nil for an error that is only the consequence of Ctrl-C. That something
+// was not cleaned up is none.
 func calledOff(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(err, harness.ErrCleanUp) {
 		return nil
 	}
 	return err
