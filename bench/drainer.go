@@ -13,6 +13,7 @@ import (
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
 	"weir/e2e/harness"
+	"weir/e2e/harness/defaults"
 	"weir/services/consumer"
 	"weir/services/shared/config"
 )
@@ -31,7 +32,7 @@ type drainer struct {
 
 // startProcess starts the consumer as users run it.
 func (d *drainage) startProcess(ctx context.Context, box *harness.Sandbox) (drainer, error) {
-	p, err := d.binaries.Start(ctx, "weir-consumer", slices.Concat(rig.Defaults(), []string{
+	p, err := d.binaries.Start(ctx, "weir-consumer", slices.Concat(defaults.Settings(), []string{
 		"REDIS_URL=" + box.RedisURL, "POSTGRES_URL=" + box.PostgresURL, "STREAM_NAME=" + box.StreamName,
 		"CONSUMER_PORT=0", "CONSUMER_NAME=bench", "PPROF=true",
 	}, d.settings), io.Discard)

@@ -13,6 +13,7 @@ import (
 
 	"weir/bench/internal/rig"
 	"weir/e2e/harness"
+	"weir/e2e/harness/defaults"
 )
 
 // ingestion is a running weir-ingestion on servers of the benchmark's own choosing.
@@ -62,7 +63,7 @@ func startIngestion(ctx context.Context, x *experiment) (i *ingestion, err error
 	if err != nil {
 		return i, err
 	}
-	i.Program, err = binaries.Start(ctx, "weir-ingestion", append(rig.Defaults(),
+	i.Program, err = binaries.Start(ctx, "weir-ingestion", append(defaults.Settings(),
 		"REDIS_URL="+box.RedisURL, "STREAM_NAME="+box.StreamName, "INGESTION_PORT=0", "BIND_HOST=127.0.0.1", "PPROF=true",
 		"BACKPRESSURE_HIGH_EVENTS=1000000000", "BACKPRESSURE_MAX_MEMORY=8589934592", "GENERATOR_RATE=0",
 	), io.Discard)

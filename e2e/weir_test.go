@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +25,7 @@ import (
 
 	"weir/e2e/harness"
 	"weir/e2e/harness/contract"
+	"weir/e2e/harness/defaults"
 	"weir/migrations"
 	"weir/services/api"
 	"weir/services/consumer"
@@ -160,8 +160,9 @@ func connect(t *testing.T, box *harness.Sandbox) redis.UniversalClient {
 // settings are empty: then they have their defaults, whatever is exported here.
 func environment(box *harness.Sandbox) map[string]string {
 	env := map[string]string{}
-	for _, s := range slices.Concat(config.Describe(ingestion.Config{}), config.Describe(consumer.Config{}), config.Describe(api.Config{})) {
-		env[s.Name] = ""
+	for _, s := range defaults.Settings() {
+		name, value, _ := strings.Cut(s, "=")
+		env[name] = value
 	}
 	maps.Copy(env, map[string]string{
 		"REDIS_URL": box.RedisURL, "POSTGRES_URL": box.PostgresURL, "STREAM_NAME": box.StreamName,

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"weir/bench/internal/report"
+	"weir/e2e/harness/defaults"
 	"weir/loadgen"
 	"weir/openapi/client/ingestion"
 	"weir/services/shared/event"
@@ -308,7 +309,7 @@ func RollupsEqual(ctx context.Context, consumer string, env []string, pool *pgxp
 		return true, nil
 	}
 	verify := exec.CommandContext(ctx, consumer, "verify", "--from", from.UTC().Format(time.RFC3339), "--to", to.UTC().Format(time.RFC3339))
-	verify.Env = slices.Concat(os.Environ(), Defaults(), env)
+	verify.Env = slices.Concat(os.Environ(), defaults.Settings(), env)
 	said, err := verify.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 && bytes.Contains(said, []byte("differ")) {

@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,11 +21,8 @@ import (
 
 	"weir/bench/internal/report"
 	"weir/e2e/harness"
+	"weir/e2e/harness/defaults"
 	"weir/migrations"
-	"weir/services/api"
-	"weir/services/consumer"
-	"weir/services/ingestion"
-	"weir/services/shared/config"
 	"weir/services/shared/redisclient"
 )
 
@@ -161,16 +157,6 @@ func (r *Rig) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Defaults are all settings of the services, empty: then they have their defaults, whatever
-// is exported or in an .env file here, which would change what is measured and is in no
-// report. What a run needs comes behind them.
-func Defaults() (env []string) {
-	for _, s := range slices.Concat(config.Describe(ingestion.Config{}), config.Describe(consumer.Config{}), config.Describe(api.Config{})) {
-		env = append(env, s.Name+"=")
-	}
-	return env
-}
-
 func (r *Rig) build(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
@@ -199,7 +185,7 @@ func (r *Rig) Consumers() int { return r.options.Consumers }
 // ends by itself from now on is a failure.
 func (r *Rig) StartProgram(ctx context.Context, name string) error {
 	command := map[string]string{Ingestion: "weir-ingestion", Generator: "weir-ingestion", API: "weir-api"}[name]
-	env := Defaults()
+	env := defaults.Settings()
 	if command == "" {
 		command, env = "weir-consumer", append(env, "CONSUMER_NAME=bench-"+name)
 	}
