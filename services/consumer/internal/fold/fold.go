@@ -19,7 +19,8 @@ import (
 )
 
 // Advisory locks of whoever writes to the rollups: "weirfold" in ASCII for the counts,
-// "weiruser" for the users. Who needs both takes the counts' first.
+// "weiruser" for the users. Who needs both takes the counts' first. Who folds one of the
+// logs of users shares the users' lock, and has that log's, which are the next numbers.
 const (
 	LockKey      = 0x77656972666f6c64
 	UsersLockKey = 0x7765697275736572
@@ -105,7 +106,7 @@ func New(pool *pgxpool.Pool, every time.Duration, log *slog.Logger, registry pro
 	f := &Folder{
 		Pool: pool, Every: every, Log: log,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_consumer_fold_duration_seconds", Help: "Time that one fold of a log took: counts or users.",
+			Name: "weir_consumer_fold_duration_seconds", Help: "Time that one fold of a log took, counts or users; that of users with the rests in between.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), NativeHistogramBucketFactor: 1.1,
 		}, []string{"log"}),
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -132,7 +133,7 @@ func (f *Folder) Run(ctx context.Context) error {
 		all.Go(func() error {
 			of, number := shares[i], 0
 			next := func(ctx context.Context) (n int64, err error) {
-				if n, err = f.foldShare(ctx, share{log, of, number}); err == nil && n < mostUsers {
+				if n, err = f.foldShare(ctx, share{i, of, number}, rest); err == nil && n < mostUsers {
 					number = (number + 1) % of
 				}
 				return n, err
@@ -223,19 +224,21 @@ func (f *Folder) vacuum(ctx context.Context, table string, over int64, due bool)
 // Fold folds the log of counts once, unless another consumer is at it, and returns how
 // many lines.
 func (f *Folder) Fold(ctx context.Context) (lines int64, err error) {
-	err = f.alone(ctx, LockKey, func(tx pgx.Tx) error { return tx.QueryRow(ctx, foldOnce, most).Scan(&lines) })
+	err = f.alone(ctx, fmt.Sprintf(`SELECT pg_try_advisory_xact_lock(%d)`, LockKey), func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, foldOnce, most).Scan(&lines)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("fold: %w", err)
 	}
 	return lines, nil
 }
 
-// alone runs work in a transaction that holds a lock, or does nothing when another
-// holds it.
-func (f *Folder) alone(ctx context.Context, lock int64, work func(pgx.Tx) error) error {
+// alone runs work in a transaction in which lock got its locks, or does nothing when
+// another holds them.
+func (f *Folder) alone(ctx context.Context, lock string, work func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
 		var mine bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, lock).Scan(&mine); err != nil || !mine {
+		if err := tx.QueryRow(ctx, lock).Scan(&mine); err != nil || !mine {
 			return err
 		}
 		return work(tx)

@@ -16,6 +16,7 @@ import (
 	"weir/services/consumer/internal/fixture"
 	"weir/services/consumer/internal/fold"
 	"weir/services/consumer/internal/store"
+	"weir/services/shared/rollup"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -218,4 +219,48 @@ func TestALogThatWasLongIsShortAgain(t *testing.T) {
 	require.Equal(t, left, fixture.Number(t, pool, `SELECT sum(events)::bigint FROM rollup_day WHERE dimension = 0`))
 	cancel()
 	require.NoError(t, <-stopped)
+}
+
+// TestALogOfUsersIsFoldedBesideTheOther: a fold of the one rests for seconds, which the
+// other is not to wait for. Who locks all users, as rebuilding does, is alone.
+func TestALogOfUsersIsFoldedBesideTheOther(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	s := &store.Store{Pool: pool, Timeout: 20 * time.Second}
+	b := batch.New()
+	b.Add(fixture.Chunk("events", 1, fixture.Series(0, 50)...))
+	b.Decode(fixture.Noon)
+	_, err := s.Write(t.Context(), b)
+	require.NoError(t, err)
+	waiting := func() (lines [2]int64) {
+		for i, log := range rollup.UserLogs {
+			lines[i] = fixture.Number(t, pool, `SELECT count(*) FROM `+log)
+		}
+		return lines
+	}
+	all := waiting()
+	require.Positive(t, all[0])
+	require.Positive(t, all[1])
+
+	f := fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry())
+	for _, c := range []struct {
+		held int64
+		left [2]int64
+	}{
+		{fold.UsersLockKey, all},
+		{fold.UsersLockKey + 2, [2]int64{0, all[1]}},
+	} {
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, c.held)
+		require.NoError(t, err)
+		_, err = f.FoldUsers(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, c.left, waiting())
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+	n, err := f.FoldUsers(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, all[1], n)
+	fixture.RollupsEqualRaw(t, pool)
 }

@@ -22,10 +22,9 @@ import (
 // shares each of rollup.UserLogs has: the first has few keys.
 var shares = [len(rollup.UserLogs)]int{1, 8}
 
-// share is a part of a log: the keys whose remainder by of is number.
+// share is a part of a log, of rollup.UserLogs: the keys whose remainder by of is number.
 type share struct {
-	log        string
-	of, number int
+	log, of, number int
 }
 
 // mostUsers bounds one merge's transaction and memory: 20 MB or so.
@@ -33,12 +32,27 @@ const mostUsers = 100_000
 
 // keysAtOnce bounds the sets that are in memory together: at most 64 KiB each, and
 // three or so a key, though few come near.
-const keysAtOnce = 200
+const keysAtOnce = 100
+
+// rest lets the writers have the cores: after each keysAtOnce a fold of users rests twice
+// as long as these took. Without rests it takes a core for one or two seconds (at 90,000
+// events/s), and what is written meanwhile waits as long. The price is a longer
+// transaction, during which nobody's dead lines can be cleared away.
+func rest(ctx context.Context, took time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(2 * took):
+	}
+}
+
+// restless goes on at once.
+func restless(context.Context, time.Duration) {}
 
 func (s share) take() string {
+	log := rollup.UserLogs[s.log]
 	return `
-DELETE FROM ` + s.log + `
-WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + s.log + ` WHERE key_id % $1 = $2 LIMIT $3))
+DELETE FROM ` + log + `
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + log + ` WHERE key_id % $1 = $2 LIMIT $3))
 RETURNING minute, dimension, key_id, users`
 }
 
@@ -61,12 +75,12 @@ var grains = []grain{{"users_minute", 1}, {"users_hour", 60}, {"users_day", 1440
 
 // FoldUsers merges the log of users into the sets of all grains, all shares at once,
 // unless another consumer is at it, and returns how many lines. Run does the same with
-// rests between the shares.
+// rests between the shares, and in each.
 func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
-	for i, log := range rollup.UserLogs {
+	for i := range rollup.UserLogs {
 		for number := range shares[i] {
 			for more := int64(mostUsers); more == mostUsers; n += more {
-				if more, err = f.foldShare(ctx, share{log, shares[i], number}); err != nil {
+				if more, err = f.foldShare(ctx, share{i, shares[i], number}, restless); err != nil {
 					return n, err
 				}
 			}
@@ -77,11 +91,12 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 
 // foldShare folds at most mostUsers lines of one share.
 //
-// Only whoever has the lock writes sets, so reading a set, merging and writing it back
-// loses nothing; and the lines leave the log in the same transaction.
-func (f *Folder) foldShare(ctx context.Context, s share) (n int64, err error) {
-	err = f.alone(ctx, UsersLockKey, func(tx pgx.Tx) error {
-		n, err = takeUp(ctx, tx, s)
+// Only whoever has the log's lock writes sets of its dimensions, so reading a set, merging
+// and writing it back loses nothing; and the lines leave the log in the same transaction.
+func (f *Folder) foldShare(ctx context.Context, s share, rest func(context.Context, time.Duration)) (n int64, err error) {
+	lock := fmt.Sprintf(`SELECT pg_try_advisory_xact_lock_shared(%d) AND pg_try_advisory_xact_lock(%d)`, UsersLockKey, UsersLockKey+1+s.log)
+	err = f.alone(ctx, lock, func(tx pgx.Tx) error {
+		n, err = takeUp(ctx, tx, s, rest)
 		return err
 	})
 	if err != nil {
@@ -92,10 +107,10 @@ func (f *Folder) foldShare(ctx context.Context, s share) (n int64, err error) {
 
 // Users merges all of the log of users, in the transaction of a caller who has the lock.
 func Users(ctx context.Context, tx pgx.Tx) error {
-	for _, log := range rollup.UserLogs {
+	for i := range rollup.UserLogs {
 		for n := int64(mostUsers); n == mostUsers; {
 			var err error
-			if n, err = takeUp(ctx, tx, share{log, 1, 0}); err != nil {
+			if n, err = takeUp(ctx, tx, share{i, 1, 0}, restless); err != nil {
 				return err
 			}
 		}
@@ -103,7 +118,8 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
+func takeUp(ctx context.Context, tx pgx.Tx, s share, rest func(context.Context, time.Duration)) (n int64, err error) {
+	start := time.Now()
 	rows, err := tx.Query(ctx, s.take(), s.of, s.number, mostUsers)
 	if err != nil {
 		return 0, err
@@ -128,8 +144,12 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
 	slices.SortFunc(lines, func(a, b sighted) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.minute, b.minute))
 	})
-	n = int64(len(lines))
+	if n = int64(len(lines)); n == mostUsers { // more than that waits
+		rest = restless
+	}
 	for len(lines) > 0 {
+		rest(ctx, time.Since(start))
+		start = time.Now()
 		end := cut(lines)
 		if err := mergeUp(ctx, tx, lines[:end]); err != nil {
 			return 0, err

@@ -91,6 +91,7 @@ func (k *Keeper) Round(ctx context.Context) error {
 	for _, t := range tables { // first of all: writers are about to need them
 		errs = append(errs, k.ahead(ctx, t))
 	}
+	errs = append(errs, k.vacuumLater(ctx))
 	for _, t := range tables {
 		if server.Edition == edition.Community {
 			errs = append(errs, k.policies(ctx, t))
