@@ -43,7 +43,7 @@ const (
 	longest = 5 * time.Second
 
 	usersEvery   = 10 // times as long as the counts
-	longestUsers = time.Minute
+	longestUsers = 2 * time.Minute
 )
 
 // A log that became longer than long gives back its empty pages until it is no longer
