@@ -1,15 +1,16 @@
 -- Autovacuum comes by a table whenever a fifth of its rows are new, reads these and marks
 -- their pages as visible to all, which writes them once more. For a chunk that is still
--- being filled that is work at the wrong time: at 90,000 events/s it took a quarter of a
--- core, and block ranges could not be summarized meanwhile, as it holds the lock. Nothing
--- waits for it: rows are never changed, and are far from the age at which PostgreSQL must
--- freeze them. So it comes when the chunk is full. Dead rows, which a failed batch leaves,
--- are vacuumed as before.
+-- being filled that is work at the wrong time: at 90,000 events/s it went on for more than
+-- a minute, and block ranges could not be summarized meanwhile, as it holds the lock.
+-- Nothing waits for it: rows are never changed, and are far from the age at which
+-- PostgreSQL must freeze them. So it comes when the chunk is full. Dead rows, which a
+-- failed batch leaves, are vacuumed as before.
 
 -- +goose Up
 
--- Chunks do not take over the options of their table, so each is told by itself. It takes
--- the owner's rights. Returns how many chunks were told.
+-- Tells each chunk by itself: the table's own options are for new chunks and all others
+-- alike, and they are somebody else's to choose. It takes the owner's rights. Returns how
+-- many chunks were told.
 -- +goose StatementBegin
 CREATE FUNCTION vacuum_full_chunks_only() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
