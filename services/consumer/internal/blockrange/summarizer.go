@@ -20,9 +20,10 @@ const LockKey = 0x776569726272696e
 
 // A round comes so often, and rests for so many times as long as it took.
 const (
-	every   = time.Second
-	restful = 9
-	timeout = time.Minute // after which the connection is taken for dead
+	every      = time.Second
+	restful    = 9
+	sweepEvery = time.Minute // see Sweep
+	timeout    = time.Minute // after which the connection is taken for dead
 )
 
 // Summarizer does the rounds.
@@ -37,6 +38,7 @@ type Summarizer struct {
 func (s *Summarizer) Run(ctx context.Context) error {
 	wait := retry.Backoff()
 	pause := every
+	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,24 +49,40 @@ func (s *Summarizer) Run(ctx context.Context) error {
 			s.GiveWay(ctx)
 		}
 		start := time.Now()
-		switch _, err := s.Round(ctx); {
+		_, err := s.Round(ctx)
+		took := time.Since(start)
+		if err == nil && time.Since(swept) > sweepEvery {
+			_, err = s.Sweep(ctx)
+			swept = time.Now()
+		}
+		switch {
 		case err != nil && ctx.Err() == nil:
 			s.Log.Warn("Summarizing the newest events failed, trying again. Until then questions about them are slower.", "error", err)
 			pause = max(every, wait.NextBackOff())
 		case err == nil:
 			wait.Reset()
-			pause = max(every, restful*time.Since(start))
+			pause = max(every, restful*took)
 		}
 	}
 }
 
-// Round summarizes what is due, unless another consumer is at it, and returns how many
-// ranges.
+// Round summarizes what was filled since the last one, newest first and at most 500 ranges,
+// unless another consumer is at it, and returns how many.
 func (s *Summarizer) Round(ctx context.Context) (ranges int, err error) {
+	return s.alone(ctx, "summarize_newest_events()")
+}
+
+// Sweep summarizes what rounds have left out, unless another consumer is at it, and returns
+// how many ranges.
+func (s *Summarizer) Sweep(ctx context.Context) (ranges int, err error) {
+	return s.alone(ctx, "summarize_forgotten_events()")
+}
+
+func (s *Summarizer) alone(ctx context.Context, function string) (ranges int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN summarize_newest_events() ELSE 0 END`, int64(LockKey)).Scan(&ranges)
+		return tx.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN `+function+` ELSE 0 END`, int64(LockKey)).Scan(&ranges)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("summarize the newest events: %w", err)

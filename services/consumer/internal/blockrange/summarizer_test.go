@@ -85,6 +85,35 @@ func TestTheNewestEventsAreFoundWithoutReadingWhatCameBefore(t *testing.T) {
 	require.Less(t, blocks(t, pool), int64(5*32))
 }
 
+// TestWhatRoundsLeftOutIsSummarized: what lies behind known ranges is not found by a round,
+// nor by autovacuum while the chunk is filled.
+func TestWhatRoundsLeftOutIsSummarized(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	fixture.Exec(t, pool, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$`)
+	fixture.Exec(t, pool, `ALTER TABLE events SET (autovacuum_enabled = off)`) // chunks take it over
+	pool.Reset()
+	s := &blockrange.Summarizer{Pool: pool, Log: fixture.Log()}
+	fill(t, pool, 40, 30_000)
+	_, err := s.Round(t.Context())
+	require.NoError(t, err)
+
+	const forgotten = 10
+	fixture.Exec(t, pool, `
+		SELECT brin_desummarize_range(i.indexrelid, 32 * n)
+		FROM pg_index i JOIN pg_class r ON r.oid = i.indexrelid JOIN pg_am a ON a.oid = r.relam AND a.amname = 'brin'
+		JOIN timescaledb_information.chunks c ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+		CROSS JOIN generate_series(0, $1 - 1) AS n`, forgotten)
+	n, err := s.Round(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Greater(t, blocks(t, pool), int64(forgotten*32))
+	n, err = s.Sweep(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, forgotten)
+	require.Less(t, blocks(t, pool), int64(5*32))
+}
+
 // TestSummarizingWaitsForNobody has a VACUUM's lock held, and the lock of another consumer.
 func TestSummarizingWaitsForNobody(t *testing.T) {
 	t.Parallel()
