@@ -52,8 +52,9 @@ func (s *Summarizer) Run(ctx context.Context) error {
 		_, err := s.Round(ctx)
 		took := time.Since(start)
 		if err == nil && time.Since(swept) > sweepEvery {
-			_, err = s.Sweep(ctx)
-			swept = time.Now()
+			if _, err = s.Sweep(ctx); err == nil {
+				swept = time.Now()
+			}
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:

@@ -16,6 +16,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
+// open returns a summarizer of a new database in which nobody else summarizes, and whose
+// block ranges are used however few rows there are.
+func open(t *testing.T) (*blockrange.Summarizer, *pgxpool.Pool) {
+	t.Helper()
+	pool := fixture.Pool(t, fixture.Box(t))
+	fixture.Exec(t, pool, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$`)
+	fixture.Exec(t, pool, `ALTER TABLE events SET (autovacuum_enabled = off)`) // chunks take it over
+	pool.Reset()
+	return &blockrange.Summarizer{Pool: pool, Log: fixture.Log()}, pool
+}
+
 // blocks is how many blocks of the table are read for the events of the last second.
 func blocks(t *testing.T, pool *pgxpool.Pool) int64 {
 	t.Helper()
@@ -57,11 +68,7 @@ func fill(t *testing.T, pool *pgxpool.Pool, ago, rows int) {
 
 func TestTheNewestEventsAreFoundWithoutReadingWhatCameBefore(t *testing.T) {
 	t.Parallel()
-	pool := fixture.Pool(t, fixture.Box(t))
-	fixture.Exec(t, pool, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$`)
-	fixture.Exec(t, pool, `ALTER TABLE events SET (autovacuum_enabled = off)`) // chunks take it over
-	pool.Reset()
-	s := &blockrange.Summarizer{Pool: pool, Log: fixture.Log()}
+	s, pool := open(t)
 
 	n, err := s.Round(t.Context())
 	require.NoError(t, err)
@@ -89,11 +96,7 @@ func TestTheNewestEventsAreFoundWithoutReadingWhatCameBefore(t *testing.T) {
 // nor by autovacuum while the chunk is filled.
 func TestWhatRoundsLeftOutIsSummarized(t *testing.T) {
 	t.Parallel()
-	pool := fixture.Pool(t, fixture.Box(t))
-	fixture.Exec(t, pool, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$`)
-	fixture.Exec(t, pool, `ALTER TABLE events SET (autovacuum_enabled = off)`) // chunks take it over
-	pool.Reset()
-	s := &blockrange.Summarizer{Pool: pool, Log: fixture.Log()}
+	s, pool := open(t)
 	fill(t, pool, 40, 30_000)
 	_, err := s.Round(t.Context())
 	require.NoError(t, err)

@@ -133,7 +133,7 @@ func (f *Folder) Run(ctx context.Context) error {
 		all.Go(func() error {
 			of, number := shares[i], 0
 			next := func(ctx context.Context) (n int64, err error) {
-				if n, err = f.foldShare(ctx, share{i, of, number}, rest); err == nil && n < mostUsers {
+				if n, err = f.foldShare(ctx, share{i, of, number}, true); err == nil && n < mostUsers {
 					number = (number + 1) % of
 				}
 				return n, err

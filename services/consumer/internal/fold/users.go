@@ -34,19 +34,11 @@ const mostUsers = 100_000
 // three or so a key, though few come near.
 const keysAtOnce = 100
 
-// rest lets the writers have the cores: after each keysAtOnce a fold of users rests twice
-// as long as these took. Without rests it takes a core for one or two seconds (at 90,000
-// events/s), and what is written meanwhile waits as long. The price is a longer
-// transaction, during which nobody's dead lines can be cleared away.
-func rest(ctx context.Context, took time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(2 * took):
-	}
-}
-
-// restless goes on at once.
-func restless(context.Context, time.Duration) {}
+// restFor is for how many times as long as it worked a fold of users rests, after each
+// keysAtOnce: without rests it takes a core for one or two seconds (at 90,000 events/s), and
+// what is written meanwhile waits as long. The price is a longer transaction, during which
+// nobody's dead lines can be cleared away.
+const restFor = 2
 
 func (s share) take() string {
 	log := rollup.UserLogs[s.log]
@@ -80,7 +72,7 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	for i := range rollup.UserLogs {
 		for number := range shares[i] {
 			for more := int64(mostUsers); more == mostUsers; n += more {
-				if more, err = f.foldShare(ctx, share{i, shares[i], number}, restless); err != nil {
+				if more, err = f.foldShare(ctx, share{i, shares[i], number}, false); err != nil {
 					return n, err
 				}
 			}
@@ -89,14 +81,14 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// foldShare folds at most mostUsers lines of one share.
+// foldShare folds at most mostUsers lines of one share, with rests if it is asked to.
 //
 // Only whoever has the log's lock writes sets of its dimensions, so reading a set, merging
 // and writing it back loses nothing; and the lines leave the log in the same transaction.
-func (f *Folder) foldShare(ctx context.Context, s share, rest func(context.Context, time.Duration)) (n int64, err error) {
+func (f *Folder) foldShare(ctx context.Context, s share, rests bool) (n int64, err error) {
 	lock := fmt.Sprintf(`SELECT pg_try_advisory_xact_lock_shared(%d) AND pg_try_advisory_xact_lock(%d)`, UsersLockKey, UsersLockKey+1+s.log)
 	err = f.alone(ctx, lock, func(tx pgx.Tx) error {
-		n, err = takeUp(ctx, tx, s, rest)
+		n, err = takeUp(ctx, tx, s, rests)
 		return err
 	})
 	if err != nil {
@@ -110,7 +102,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	for i := range rollup.UserLogs {
 		for n := int64(mostUsers); n == mostUsers; {
 			var err error
-			if n, err = takeUp(ctx, tx, share{i, 1, 0}, restless); err != nil {
+			if n, err = takeUp(ctx, tx, share{i, 1, 0}, false); err != nil {
 				return err
 			}
 		}
@@ -118,7 +110,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func takeUp(ctx context.Context, tx pgx.Tx, s share, rest func(context.Context, time.Duration)) (n int64, err error) {
+func takeUp(ctx context.Context, tx pgx.Tx, s share, rests bool) (n int64, err error) {
 	start := time.Now()
 	rows, err := tx.Query(ctx, s.take(), s.of, s.number, mostUsers)
 	if err != nil {
@@ -144,11 +136,15 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share, rest func(context.Context, 
 	slices.SortFunc(lines, func(a, b sighted) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.minute, b.minute))
 	})
-	if n = int64(len(lines)); n == mostUsers { // more than that waits
-		rest = restless
-	}
+	n = int64(len(lines))
+	rests = rests && n < mostUsers // else more waits
 	for len(lines) > 0 {
-		rest(ctx, time.Since(start))
+		if rests {
+			select {
+			case <-ctx.Done():
+			case <-time.After(restFor * time.Since(start)):
+			}
+		}
 		start = time.Now()
 		end := cut(lines)
 		if err := mergeUp(ctx, tx, lines[:end]); err != nil {
