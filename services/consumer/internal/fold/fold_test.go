@@ -252,6 +252,7 @@ func TestALogOfUsersIsFoldedBesideTheOther(t *testing.T) {
 	} {
 		tx, err := pool.Begin(t.Context())
 		require.NoError(t, err)
+		defer tx.Rollback(context.Background()) // else a failure waits for the pool to close
 		_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock($1)`, c.held)
 		require.NoError(t, err)
 		_, err = f.FoldUsers(t.Context())
