@@ -21,7 +21,7 @@ const LockKey = 0x776569726272696e
 // A round comes so often, and rests for so many times as long as it took.
 const (
 	every      = time.Second
-	restful    = 9
+	restful    = 3
 	sweepEvery = time.Minute // see Sweep
 	timeout    = time.Minute // after which the connection is taken for dead
 )

@@ -19,16 +19,21 @@ import (
 // often; and the log of a minute at once takes the writers' CPU for ten seconds (at 110,000
 // events/s, on two cores: a tenth of the events were stored after a second or more). So a
 // log is folded in shares, each of them with all that waits for its keys. This is how many
-// shares each of rollup.UserLogs has: the first has few keys.
-var shares = [len(rollup.UserLogs)]int{1, 8}
+// shares each of rollup.UserLogs has: the first has few keys. What waits for a share should
+// be less than mostUsers, or its sets are written several times; and each share looks
+// through the whole log.
+var shares = [len(rollup.UserLogs)]int{1, 16}
 
 // share is a part of a log, of rollup.UserLogs: the keys whose remainder by of is number.
 type share struct {
 	log, of, number int
+
+	restUntil time.Time // zero is not at all
 }
 
-// mostUsers bounds one merge's transaction and memory: 20 MB or so.
-const mostUsers = 100_000
+// mostUsers bounds one merge's transaction and memory: 40 MB or so. It is what a share of
+// the longer log has at 120,000 events/s.
+const mostUsers = 200_000
 
 // keysAtOnce bounds the sets that are in memory together: at most 64 KiB each, and
 // three or so a key, though few come near.
@@ -37,8 +42,12 @@ const keysAtOnce = 100
 // restFor is for how many times as long as it worked a fold of users rests, after each
 // keysAtOnce: without rests it takes a core for one or two seconds (at 90,000 events/s), and
 // what is written meanwhile waits as long. The price is a longer transaction, during which
-// nobody's dead lines can be cleared away.
+// nobody's dead lines can be cleared away. A share has its turn to rest in; what is left
+// then is a backlog, which is folded without.
 const restFor = 2
+
+// turn is how long the turn of one of so many shares is.
+func turn(of int) time.Duration { return longestUsers / time.Duration(of) }
 
 func (s share) take() string {
 	log := rollup.UserLogs[s.log]
@@ -72,7 +81,7 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	for i := range rollup.UserLogs {
 		for number := range shares[i] {
 			for more := int64(mostUsers); more == mostUsers; n += more {
-				if more, err = f.foldShare(ctx, share{i, shares[i], number}, false); err != nil {
+				if more, err = f.foldShare(ctx, share{log: i, of: shares[i], number: number}); err != nil {
 					return n, err
 				}
 			}
@@ -81,14 +90,14 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// foldShare folds at most mostUsers lines of one share, with rests if it is asked to.
+// foldShare folds at most mostUsers lines of one share.
 //
 // Only whoever has the log's lock writes sets of its dimensions, so reading a set, merging
 // and writing it back loses nothing; and the lines leave the log in the same transaction.
-func (f *Folder) foldShare(ctx context.Context, s share, rests bool) (n int64, err error) {
+func (f *Folder) foldShare(ctx context.Context, s share) (n int64, err error) {
 	lock := fmt.Sprintf(`SELECT pg_try_advisory_xact_lock_shared(%d) AND pg_try_advisory_xact_lock(%d)`, UsersLockKey, UsersLockKey+1+s.log)
 	err = f.alone(ctx, lock, func(tx pgx.Tx) error {
-		n, err = takeUp(ctx, tx, s, rests)
+		n, err = takeUp(ctx, tx, s)
 		return err
 	})
 	if err != nil {
@@ -102,7 +111,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	for i := range rollup.UserLogs {
 		for n := int64(mostUsers); n == mostUsers; {
 			var err error
-			if n, err = takeUp(ctx, tx, share{i, 1, 0}, false); err != nil {
+			if n, err = takeUp(ctx, tx, share{log: i, of: 1}); err != nil {
 				return err
 			}
 		}
@@ -110,7 +119,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func takeUp(ctx context.Context, tx pgx.Tx, s share, rests bool) (n int64, err error) {
+func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
 	start := time.Now()
 	rows, err := tx.Query(ctx, s.take(), s.of, s.number, mostUsers)
 	if err != nil {
@@ -137,9 +146,8 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share, rests bool) (n int64, err e
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.minute, b.minute))
 	})
 	n = int64(len(lines))
-	rests = rests && n < mostUsers // else more waits
 	for len(lines) > 0 {
-		if rests {
+		if time.Now().Before(s.restUntil) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(restFor * time.Since(start)):

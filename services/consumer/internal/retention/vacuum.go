@@ -8,10 +8,10 @@ import (
 )
 
 // vacuumLater has autovacuum come to a chunk of events when that is full, not all the
-// while that it is filled. The function of the migrations says more.
+// while that it is filled. The functions of the migrations say more.
 func (k *Keeper) vacuumLater(ctx context.Context) error {
 	_, err := k.alone(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT vacuum_full_chunks_only()`)
+		_, err := tx.Exec(ctx, `SELECT vacuum_full_chunks_only(), autosummarize_full_chunks_only()`)
 		return err
 	})
 	if err != nil {

@@ -31,6 +31,16 @@ func TestAutovacuumComesToAChunkWhenItIsFull(t *testing.T) {
 			WHERE hypertable_name = 'events' AND range_start <= now() + $1::interval AND range_end > now() + $1::interval`, at).Scan(&chunk))
 		fixture.Exec(t, pool, `ALTER TABLE `+chunk+` SET (`+options+`)`)
 	}
+	// The index of the chunk before the open ones was told too, when that was filled.
+	fixture.Exec(t, pool, `
+		DO $$ DECLARE index regclass; BEGIN
+			SELECT i.indexrelid INTO STRICT index
+			FROM timescaledb_information.chunks c
+			JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+			JOIN pg_class r ON r.oid = i.indexrelid AND 'autosummarize=on' = ANY (r.reloptions)
+			WHERE hypertable_name = 'events' AND range_start <= now() - interval '7 hours' AND range_end > now() - interval '7 hours';
+			EXECUTE format('ALTER INDEX %s SET (autosummarize = off)', index);
+		END $$`)
 	for range 2 { // the second has nothing to do
 		round(t, pool, retention.Config{})
 		rows, err := pool.Query(t.Context(), `
@@ -41,6 +51,17 @@ func TestAutovacuumComesToAChunkWhenItIsFull(t *testing.T) {
 		require.NoError(t, err)
 		options, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err)
+		rows, err = pool.Query(t.Context(), `
+			SELECT array_to_string(reloptions, ' ')
+			FROM timescaledb_information.chunks c
+			JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+			JOIN pg_class r ON r.oid = i.indexrelid
+			WHERE hypertable_name = 'events' AND reloptions IS NOT NULL ORDER BY range_start`)
+		require.NoError(t, err)
+		ranges, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		on, off := "pages_per_range=32 autosummarize=on", "pages_per_range=32 autosummarize=off"
+		require.Equal(t, []string{on, on, off, off}, ranges)
 		later := "autovacuum_vacuum_insert_threshold=-1"
 		require.Equal(t, []string{"autovacuum_vacuum_insert_threshold=5", "fillfactor=90", later, later}, options)
 	}
