@@ -6,6 +6,9 @@
 
 -- +goose Up
 
+-- New chunks take it over.
+ALTER INDEX events_time SET (autosummarize = off);
+
 -- Returns how many indexes were told. It takes the owner's rights.
 -- +goose StatementBegin
 CREATE FUNCTION autosummarize_full_chunks_only() RETURNS integer
@@ -59,3 +62,4 @@ SELECT weir_grant();
 DROP FUNCTION weir_grant();
 ALTER FUNCTION weir_grant_12() RENAME TO weir_grant;
 DROP FUNCTION autosummarize_full_chunks_only();
+ALTER INDEX events_time SET (autosummarize = on);
