@@ -64,8 +64,8 @@ func usage(out io.Writer) {
 	fmt.Fprint(out, `
 Each explains its flags with -h. Servers: REDIS_URL and POSTGRES_URL when given, else
 containers, else binaries found here. Exit codes: 0; 1 when a run, or the new one of a
-comparison, is INVALID or partial, or a comparison finds something worse that four runs or
-more in each report tell from chance; 2 for wrong usage.
+comparison, is INVALID or partial, or a comparison finds something worse, with -certain only
+if four runs or more in each report tell it from chance; 2 for wrong usage.
 `)
 }
 

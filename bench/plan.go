@@ -75,7 +75,7 @@ func (o *planOptions) register(flags *flag.FlagSet) {
 	flags.Var(&o.retention, "retention", "`age` up to which events are kept")
 	flags.Var(&o.minutes, "retention-minutes", "`age` up to which counts by minute are kept")
 	flags.Var(&o.hours, "retention-hours", "`age` up to which counts by hour, and by day, are kept")
-	flags.Var(&o.compression, "compress-after", "`age` at which events are compressed, on TimescaleDB's Community edition")
+	flags.Var(&o.compression, "compress-after", "`age` at which events, and counts by minute and hour, are compressed, on TimescaleDB's Community edition")
 	flags.DurationVar(&o.outage, "outage", time.Hour, "how long PostgreSQL may be away without an event being refused, once the settings that the plan names are made")
 	flags.Float64Var(&o.use, "use", 0.7, "how much of a core, or of a consumer's rate, to plan with: the rest is for peaks and for catching up")
 	flags.Var(&o.results, "results", "`file` that a sweep, capacity, drain or collect wrote with -json; may be repeated")
@@ -147,6 +147,10 @@ func (o planOptions) compute(out *report.Report, measured []*report.Report) erro
 			n := math.Ceil(g.kept.seconds() / g.unit.Seconds())
 			rollups += n * size
 			add("rollup_"+g.name+"s_disk_bytes", report.Bytes, n*size, "%s of %ss, %.0f × %s, measured", &g.kept, g.name, n, report.Bytes.Format(size))
+			if small, ok := figure(measured, "compressed_rollup_bytes_per_"+g.name); ok {
+				fresh := min(n, math.Ceil(o.compression.seconds()/g.unit.Seconds()))
+				add("rollup_"+g.name+"s_disk_compressed_bytes", report.Bytes, fresh*size+(n-fresh)*small, "%.0f × %s for %s, then %s each, measured", fresh, report.Bytes.Format(size), &o.compression, report.Bytes.Format(small))
+			}
 		}
 	}
 	if rollups > 0 {

@@ -100,6 +100,31 @@ func TestCPUIsPlannedWithWhatGoesOn(t *testing.T) {
 	require.InEpsilon(t, 1.8, value(t, r, "consumer_cores"), 0.05)
 }
 
+// What is compressed is so from an age on; counts by day are not.
+func TestAPlanForTheDisk(t *testing.T) {
+	t.Parallel()
+	m := measured()
+	offered(m, 10_000, 10_000, 0, 0, 0.2, all...)
+	for name, size := range map[string]float64{
+		"compressed_bytes_per_event": 30, "rollup_bytes_per_minute": 2000, "compressed_rollup_bytes_per_minute": 100, "rollup_bytes_per_day": 5000,
+	} {
+		m.Add(name, report.Bytes, report.Less, size)
+	}
+	day := age(24 * time.Hour)
+	r := planned(t, planOptions{rate: 10_000, retention: 30 * day, minutes: 90 * day, hours: 400 * day, compression: 7 * day}, m)
+	for name, want := range map[string]float64{
+		"raw_disk_bytes":                       10_000 * 86_400 * 30 * 300,
+		"raw_disk_compressed_bytes":            10_000 * 86_400 * (7*300 + 23*30),
+		"rollup_minutes_disk_bytes":            1440 * 90 * 2000,
+		"rollup_minutes_disk_compressed_bytes": 1440 * (7*2000 + 83*100),
+		"rollup_days_disk_bytes":               400 * 5000,
+	} {
+		require.InEpsilon(t, want, value(t, r, name), 1e-9, name)
+	}
+	_, ok := r.Figure("rollup_days_disk_compressed_bytes")
+	require.False(t, ok)
+}
+
 func TestAPlanNeedsARateThatGoesOn(t *testing.T) {
 	t.Parallel()
 	m := measured()

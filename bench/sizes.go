@@ -81,35 +81,57 @@ func measureTables(ctx context.Context, r *rig.Rig, rep *report.Report) error {
 	}
 	rep.Add("raw_bytes_per_event", report.Bytes, report.Less, float64(size)/float64(rows))
 	for _, grain := range []string{"minute", "hour", "day"} {
-		var buckets int64
-		var size float64
-		// The log of deltas is folded by and by; so rows and buckets are of what is folded.
-		err := r.Pool.QueryRow(ctx, strings.ReplaceAll(`SELECT greatest(1, (SELECT count(DISTINCT bucket) FROM rollup_$ WHERE dimension = 0)),
-			(hypertable_size('rollup_$') + hypertable_size('users_$'))::float8`, "$", grain)).Scan(&buckets, &size)
+		size, err := rollupSize(ctx, r, grain)
 		if err != nil {
-			return fmt.Errorf("measure the rollups: %w", err)
+			return err
 		}
-		rep.Add("rollup_bytes_per_"+grain, report.Bytes, report.Less, size/float64(buckets))
+		rep.Add("rollup_bytes_per_"+grain, report.Bytes, report.Less, size)
 	}
 	return compressed(ctx, r, rep, rows)
 }
 
-// compressed compresses the events, where the edition can, and notes what is left.
+// rollupSize is what a bucket of a grain takes, counts and sets of users.
+func rollupSize(ctx context.Context, r *rig.Rig, grain string) (bytes float64, err error) {
+	// The log of deltas is folded by and by; so rows and buckets are of what is folded.
+	err = r.Pool.QueryRow(ctx, strings.ReplaceAll(`SELECT (hypertable_size('rollup_$') + hypertable_size('users_$'))::float8 /
+		greatest(1, (SELECT count(DISTINCT bucket) FROM rollup_$ WHERE dimension = 0))`, "$", grain)).Scan(&bytes)
+	if err != nil {
+		return 0, fmt.Errorf("measure the rollups: %w", err)
+	}
+	return bytes, nil
+}
+
+// compressed compresses what the consumer has the edition compress, where it can, and notes
+// what is left: events, and counts by minute and hour.
 func compressed(ctx context.Context, r *rig.Rig, rep *report.Report, rows int64) error {
 	if !strings.Contains(r.Versions.TimescaleDB, "timescale") {
 		rep.Note("TimescaleDB's Apache edition does not compress: sizes are of uncompressed data.")
 		return nil
 	}
-	var before, after int64
-	_, err := r.Pool.Exec(ctx, `SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('events') c`)
+	compress := func(table string) error {
+		_, err := r.Pool.Exec(ctx, `SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks($1::regclass) c`, table)
+		return err
+	}
+	var size int64
+	err := compress("events")
 	if err == nil {
-		err = r.Pool.QueryRow(ctx, `SELECT sum(before_compression_total_bytes)::bigint, sum(after_compression_total_bytes)::bigint
-			FROM hypertable_compression_stats('events')`).Scan(&before, &after)
+		err = r.Pool.QueryRow(ctx, `SELECT sum(after_compression_total_bytes)::bigint FROM hypertable_compression_stats('events')`).Scan(&size)
 	}
 	if err != nil {
 		rep.Note("compression was not measured: %v", err)
 		return nil
 	}
-	rep.Add("compressed_bytes_per_event", report.Bytes, report.Less, float64(after)/float64(rows))
+	rep.Add("compressed_bytes_per_event", report.Bytes, report.Less, float64(size)/float64(rows))
+	for _, grain := range []string{"minute", "hour"} {
+		if err := compress("rollup_" + grain); err != nil {
+			rep.Note("compression of the rollups was not measured: %v", err)
+			return nil
+		}
+		size, err := rollupSize(ctx, r, grain)
+		if err != nil {
+			return err
+		}
+		rep.Add("compressed_rollup_bytes_per_"+grain, report.Bytes, report.Less, size)
+	}
 	return nil
 }

@@ -84,8 +84,11 @@ func sweep(ctx context.Context, flags *flag.FlagSet, o sweepOptions, out io.Writ
 				if err != nil {
 					return fmt.Errorf("at %s: %w", report.EventsPerSecond.Format(rate), err)
 				}
-				_, how := h.sustained(time.Hour)
+				holds, how := h.sustained(time.Hour)
 				x.say("%s offered: %s achieved; %s", report.EventsPerSecond.Format(rate), report.EventsPerSecond.Format(h.achieved()), how)
+				if !holds {
+					x.Note("%s did not go on: %s", report.EventsPerSecond.Format(rate), how)
+				}
 				x.status("waiting until all is written")
 				if err := r.Drain(ctx); err != nil {
 					return err

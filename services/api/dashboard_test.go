@@ -102,6 +102,7 @@ func shopVisits() (list []event.Event) {
 		e := pageView(now.Add(-time.Duration(i*i) * 20 * time.Second))
 		e.UserID = "u" + string(rune('a'+i%7))
 		e.Path, e.Country, e.Browser = []string{"/", "/pricing", "/products/lamp"}[i%3], []string{"DE", "FR"}[i%2], "Firefox"
+		e.Device, e.Referrer = []string{"mobile", "desktop", "tablet", "mobile"}[i%4], "https://search.example/?q=lamp"
 		if i%10 == 0 {
 			e.Type, e.Value, e.HasValue, e.Currency = "purchase", 49_950_000, true, "EUR"
 		}
@@ -128,6 +129,8 @@ func TestDashboardShowsWhatTheAPIAnswersAndWhatHappens(t *testing.T) {
 	p.shows("#top-path li", "/")
 	p.shows("#top-path li b", "20")
 	p.shows("#top-country", "DE30 50%")
+	p.shows("#top-device", "mobile30 50%")
+	p.shows("#top-referrer", "https://search.example/?q=lamp60 100%")
 	p.shows("#chart-table", "page_view")
 	p.shows("#funnel", "View")
 	p.shows("#status", "Dead letters")
@@ -143,7 +146,11 @@ func TestDashboardShowsWhatTheAPIAnswersAndWhatHappens(t *testing.T) {
 	require.Eventually(t, func() bool { return p.text("#live-events") != before }, time.Minute, 50*time.Millisecond)
 	p.shows("#ticker tbody", "/checkout")
 	p.shows("#range-events", "61")
+	p.shows("#rate", "0")
+	p.shows("#live-value", "110")
 	p.picture("light")
+	p.do(chromedp.SetValue("#group", "country", chromedp.ByQuery))
+	p.shows("#chart-table", "FR")
 
 	// Names of columns stay in sight when a table is scrolled; those of rows go with their rows.
 	var stay []string

@@ -34,6 +34,8 @@ const (
 	probeTypes = 200
 	// giveUp is how long an accepted probe is looked for after the last was sent.
 	giveUp = 2 * time.Minute
+	// unheard is how long the live feed may take longer than the database.
+	unheard = 5 * time.Second
 )
 
 // Latency is a distribution of times. It is from when an event was due, so what waits
@@ -153,10 +155,7 @@ func (p *Probes) Stop(ctx context.Context) ProbeResult {
 		}
 	}
 	// The live feed is at most its interval behind the commit.
-	for range 50 {
-		if p.heard() || ctx.Err() != nil {
-			break
-		}
+	for start := time.Now(); time.Since(start) < unheard && !p.heard() && ctx.Err() == nil; {
 		<-tick.C
 	}
 	p.cancel()
@@ -174,6 +173,7 @@ func (p *Probes) Stop(ctx context.Context) ProbeResult {
 	for _, since := range p.waiting {
 		p.result.Queryable.Record(time.Since(since)) // at least that
 	}
+	p.count(time.Now()) // at least that
 	return p.result
 }
 
@@ -315,15 +315,25 @@ func uuids(ids []event.UUID) [][16]byte {
 	return out
 }
 
-// hear counts the probes in the live feed. What is in a snapshot is not counted, as
-// nothing tells when it came.
+// count counts all that the live feed has not told of as if it had now.
+func (p *Probes) count(now time.Time) {
+	for kind, probes := range p.live {
+		for _, s := range probes {
+			p.result.Live.Record(now.Sub(s.Due))
+		}
+		p.live[kind] = nil
+	}
+}
+
+// hear counts the probes in the live feed. A snapshot does not tell which are in it: all
+// count that were waited for, so that an outage of the feed is not left out.
 func (p *Probes) hear(m live.Message) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch m := m.(type) {
 	case live.Snapshot:
-		p.live = [probeTypes][]*LiveProbe{}
+		p.count(now)
 		p.began()
 	case live.Delta:
 		for _, counted := range m.Minutes {

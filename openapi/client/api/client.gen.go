@@ -125,6 +125,21 @@ func (e MetaServedBy) Valid() bool {
 	}
 }
 
+// Defines values for PageMetaServedBy.
+const (
+	PageMetaServedByRaw PageMetaServedBy = "raw"
+)
+
+// Valid indicates whether the value is a known member of the PageMetaServedBy enum.
+func (e PageMetaServedBy) Valid() bool {
+	switch e {
+	case PageMetaServedByRaw:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PathsMetaServedBy.
 const (
 	PathsMetaServedByRaw     PathsMetaServedBy = "raw"
@@ -1182,11 +1197,27 @@ type PageMeta struct {
 	// Examples: 2026-01-02T00:00:00.123456Z
 	AsOf time.Time `json:"as_of"`
 
+	// From Start of the range that was asked for, inclusive; absent when there was none
+	//
+	// Examples: 2026-01-01T00:00:00Z
+	From *time.Time `json:"from,omitempty"`
+
 	// ScannedTo There only when so few events pass the filter that the page ended before it was full: all events back to this time were looked at. next_cursor goes on from there
 	//
 	// Examples: 2026-01-01T10:00:00Z
 	ScannedTo *time.Time `json:"scanned_to,omitempty"`
+
+	// ServedBy What was read: the events themselves
+	ServedBy PageMetaServedBy `json:"served_by"`
+
+	// To End of the range that was asked for, exclusive; absent when there was none
+	//
+	// Examples: 2026-01-02T00:00:00Z
+	To *time.Time `json:"to,omitempty"`
 }
+
+// PageMetaServedBy What was read: the events themselves
+type PageMetaServedBy string
 
 // Partition defines model for Partition.
 type Partition struct {

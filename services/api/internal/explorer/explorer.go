@@ -13,6 +13,7 @@ import (
 	"weir/services/api/internal/access"
 	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
+	"weir/services/api/internal/span"
 	"weir/services/shared/event"
 )
 
@@ -33,8 +34,11 @@ type EventPage struct {
 
 // PageMeta says what a page is about.
 type PageMeta struct {
-	AsOf      time.Time  `json:"as_of" doc:"Every event stored before this instant was looked at" example:"2026-01-02T00:00:00.123456Z"`
-	ScannedTo *time.Time `json:"scanned_to,omitempty" doc:"There only when so few events pass the filter that the page ended before it was full: all events back to this time were looked at. next_cursor goes on from there" example:"2026-01-01T10:00:00Z"`
+	From      *time.Time  `json:"from,omitempty" doc:"Start of the range that was asked for, inclusive; absent when there was none" example:"2026-01-01T00:00:00Z"`
+	To        *time.Time  `json:"to,omitempty" doc:"End of the range that was asked for, exclusive; absent when there was none" example:"2026-01-02T00:00:00Z"`
+	ServedBy  span.Served `json:"served_by" enum:"raw" doc:"What was read: the events themselves"`
+	AsOf      time.Time   `json:"as_of" doc:"Every event stored before this instant was looked at" example:"2026-01-02T00:00:00.123456Z"`
+	ScannedTo *time.Time  `json:"scanned_to,omitempty" doc:"There only when so few events pass the filter that the page ended before it was full: all events back to this time were looked at. next_cursor goes on from there" example:"2026-01-01T10:00:00Z"`
 }
 
 type listOutput struct{ Body EventPage }
@@ -74,7 +78,8 @@ func Register(api huma.API, r *query.Reader) {
 		if err != nil {
 			return nil, err
 		}
-		out := &listOutput{EventPage{Meta: PageMeta{AsOf: asOf}, Items: append([]Event{}, p.items...)}} // [], not null
+		meta := PageMeta{From: bound(in.From), To: bound(in.To), ServedBy: span.Raw, AsOf: asOf}
+		out := &listOutput{EventPage{Meta: meta, Items: append([]Event{}, p.items...)}} // [], not null
 		switch {
 		case len(p.items) > in.Limit:
 			out.Body.Items = p.items[:in.Limit]
@@ -114,6 +119,14 @@ func Register(api huma.API, r *query.Reader) {
 		}
 		return &itemOutput{found[0]}, nil
 	})
+}
+
+// bound is a bound that was given, or nil.
+func bound(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // The unique index of each chunk begins with the id.

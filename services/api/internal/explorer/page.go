@@ -19,7 +19,7 @@ const (
 	// only the rows tell which of them pass its filter.
 	guess = 2
 
-	// maxReach is how many it looks through at most, when few of them are wanted: 17 ms
+	// maxReach is how many one statement looks through at most, when few of them are wanted: 17 ms
 	// by a plain column, 90 ms by two properties (BenchmarkRawRows).
 	maxReach = 100_000
 
@@ -136,8 +136,9 @@ func (p *page) read(ctx context.Context) error {
 	return nil
 }
 
-// ample is how many events to expect in a stretch that shall hold n: they come by chance,
-// and the number that does varies by its square root, in a stretch in forty by twice that.
+// ample is how many events to expect in a stretch that shall hold n: they come by chance, and
+// the number that does varies by its square root. One stretch in thirty holds fewer than the
+// hundred that it shall.
 func ample(n int) int64 { return int64(n) + 2*int64(math.Sqrt(float64(n))) }
 
 func (p *page) full() bool { return len(p.items) >= p.limit }
@@ -161,9 +162,11 @@ func (p *page) busy(ctx context.Context, r run) error {
 		end = next
 	}
 	first, newest := end, r.end // from where the first slice is measured, and the density
-	if now := time.Now(); r.start.Before(now) && now.Before(end) {
-		// Next to nothing is of the future, and the newest are on their way still.
-		first, newest = now.Add(-underway), now
+	if now := time.Now(); r.start.Before(now) && now.Before(r.end) {
+		newest = now // next to nothing is of the future
+		if now.Before(end) {
+			first = now.Add(-underway) // the newest are on their way still
+		}
 	}
 	each := float64(newest.Sub(r.start)) / float64(r.events) // time from one event to the next
 	left := r.events
@@ -172,29 +175,29 @@ func (p *page) busy(ctx context.Context, r run) error {
 		if start.Before(r.start) {
 			start = r.start
 		}
-		found := -len(p.items)
+		before := len(p.items)
 		if err := p.rows(ctx, start, end); err != nil {
 			return err
 		}
-		found += len(p.items)
 		// What is of the future does not count, and no run is more than it holds.
 		looked := int64(min(float64(max(at.Sub(start), 0))/each, float64(left)))
 		left, p.scanned = left-looked, p.scanned+looked
 		p.passed, end = start, start
-		p.widen(looked, found)
+		p.aim(looked, int64(len(p.items)-before))
 	}
 	return nil
 }
 
-// widen makes the next slice as long as the rest takes if as many pass as did of those
-// looked through last, and four times as long as it was at most.
-func (p *page) widen(looked int64, found int) {
+// aim makes the next slice as long as the rest takes if as many pass as did of those looked
+// through last, and four times as long as it was at most.
+func (p *page) aim(looked, found int64) {
 	most := min(p.reach*4, max(maxReach, p.reach))
 	if found == 0 {
 		p.reach = most
 		return
 	}
-	p.reach = min(ample(p.need())*max(looked/int64(found), 1), most)
+	rest := ample(p.need())
+	p.reach = min(max(rest*looked/found, rest), most)
 }
 
 func (p *page) rows(ctx context.Context, start, end time.Time) error {
@@ -211,7 +214,7 @@ SELECT ` + columns + `
 FROM events
 WHERE time >= $1 AND time < $2
   AND ` + p.where.SQL(bind)
-	if end.After(p.after.time) { // which takes a fifth of the time, so only where it matters
+	if end.After(p.after.time) { // else it is tried on each row for nothing
 		sql += `
   AND (time, id) < (` + bind(p.after.time) + `, ` + bind([16]byte(p.after.id)) + `)`
 	}

@@ -18,7 +18,8 @@ import (
 // LockKey is the advisory lock of whoever summarizes: "weirbrin" in ASCII.
 const LockKey = 0x776569726272696e
 
-// A round comes so often, and rests for so many times as long as it took.
+// A round comes so often, and rests for so many times as long as it took: with nine times,
+// rounds fell behind at 100,000 events/s on two cores, and a sweep went on for up to 4.5 s.
 const (
 	every      = time.Second
 	restful    = 3

@@ -27,8 +27,6 @@ var shares = [len(rollup.UserLogs)]int{1, 16}
 // share is a part of a log, of rollup.UserLogs: the keys whose remainder by of is number.
 type share struct {
 	log, of, number int
-
-	restUntil time.Time // zero is not at all
 }
 
 // mostUsers bounds one merge's transaction and memory: 40 MB or so. It is what a share of
@@ -42,12 +40,20 @@ const keysAtOnce = 100
 // restFor is for how many times as long as it worked a fold of users rests, after each
 // keysAtOnce: without rests it takes a core for one or two seconds (at 90,000 events/s), and
 // what is written meanwhile waits as long. The price is a longer transaction, during which
-// nobody's dead lines can be cleared away. A share has its turn to rest in; what is left
-// then is a backlog, which is folded without.
+// nobody's dead lines can be cleared away.
 const restFor = 2
 
-// turn is how long the turn of one of so many shares is.
+// turn is how long the turn of one of so many shares is. What is left of it then is a
+// backlog, which is folded without rests.
 func turn(of int) time.Duration { return longestUsers / time.Duration(of) }
+
+// rest pauses for restFor times what was worked, but not beyond the end of a turn.
+func rest(ctx context.Context, worked time.Duration, turnEnds time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(restFor*worked, time.Until(turnEnds))):
+	}
+}
 
 func (s share) take() string {
 	log := rollup.UserLogs[s.log]
@@ -81,7 +87,7 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	for i := range rollup.UserLogs {
 		for number := range shares[i] {
 			for more := int64(mostUsers); more == mostUsers; n += more {
-				if more, err = f.foldShare(ctx, share{log: i, of: shares[i], number: number}); err != nil {
+				if more, err = f.foldShare(ctx, share{i, shares[i], number}, time.Time{}); err != nil {
 					return n, err
 				}
 			}
@@ -90,14 +96,14 @@ func (f *Folder) FoldUsers(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// foldShare folds at most mostUsers lines of one share.
+// foldShare folds at most mostUsers lines of one share, with rests until its turn ends.
 //
 // Only whoever has the log's lock writes sets of its dimensions, so reading a set, merging
 // and writing it back loses nothing; and the lines leave the log in the same transaction.
-func (f *Folder) foldShare(ctx context.Context, s share) (n int64, err error) {
+func (f *Folder) foldShare(ctx context.Context, s share, turnEnds time.Time) (n int64, err error) {
 	lock := fmt.Sprintf(`SELECT pg_try_advisory_xact_lock_shared(%d) AND pg_try_advisory_xact_lock(%d)`, UsersLockKey, UsersLockKey+1+s.log)
 	err = f.alone(ctx, lock, func(tx pgx.Tx) error {
-		n, err = takeUp(ctx, tx, s)
+		n, err = takeUp(ctx, tx, s, turnEnds)
 		return err
 	})
 	if err != nil {
@@ -111,7 +117,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	for i := range rollup.UserLogs {
 		for n := int64(mostUsers); n == mostUsers; {
 			var err error
-			if n, err = takeUp(ctx, tx, share{log: i, of: 1}); err != nil {
+			if n, err = takeUp(ctx, tx, share{i, 1, 0}, time.Time{}); err != nil {
 				return err
 			}
 		}
@@ -119,7 +125,7 @@ func Users(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
+func takeUp(ctx context.Context, tx pgx.Tx, s share, turnEnds time.Time) (n int64, err error) {
 	start := time.Now()
 	rows, err := tx.Query(ctx, s.take(), s.of, s.number, mostUsers)
 	if err != nil {
@@ -147,12 +153,7 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share) (n int64, err error) {
 	})
 	n = int64(len(lines))
 	for len(lines) > 0 {
-		if time.Now().Before(s.restUntil) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(restFor * time.Since(start)):
-			}
-		}
+		rest(ctx, time.Since(start), turnEnds)
 		start = time.Now()
 		end := cut(lines)
 		if err := mergeUp(ctx, tx, lines[:end]); err != nil {

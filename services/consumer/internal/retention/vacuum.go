@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -10,12 +11,15 @@ import (
 // vacuumLater has autovacuum come to a chunk of events when that is full, not all the
 // while that it is filled. The functions of the migrations say more.
 func (k *Keeper) vacuumLater(ctx context.Context) error {
-	_, err := k.alone(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT vacuum_full_chunks_only(), autosummarize_full_chunks_only()`)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("put off autovacuum of the newest events: %w", err)
+	var errs []error
+	for _, function := range []string{"vacuum_full_chunks_only", "autosummarize_full_chunks_only"} {
+		_, err := k.alone(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `SELECT `+function+`()`)
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("put off autovacuum of the newest events: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
