@@ -311,7 +311,9 @@ func TestServersThatVanishEndTheRunWithTheReason(t *testing.T) {
 	out := &interrupting{at: "200 events/s offered", cancel: func() { require.NoError(t, o.servers.KillPostgres(ctx)) }}
 	require.Error(t, sweep(ctx, flags("sweep"), o, out))
 	require.NoError(t, ctx.Err(), "it ended by itself")
-	require.True(t, outcome(t, o.common, &out.Buffer).Partial)
+	r := outcome(t, o.common, &out.Buffer)
+	require.True(t, r.Partial)
+	require.Contains(t, strings.Join(r.Problems, "\n"), "has not been able to write to PostgreSQL")
 }
 
 // What is measured must be what the report says, not what somebody's own Weir is set to.
