@@ -2,11 +2,11 @@ package api_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +38,7 @@ func visits(from, to time.Time) (events []event.Event) {
 			if e.Type == "page_view" && rand.N(10) > 0 {
 				e.Path = "/" + strconv.Itoa(rand.N(6))
 			}
+			e.Properties = []string{"", `{"plan": "team"}`, `{"plan": "solo"}`}[rand.N(3)]
 			events = append(events, e)
 			if rand.N(3) > 0 { // the others share the time
 				at = at.Add(time.Duration(rand.N(120)) * time.Second)
@@ -163,17 +164,23 @@ type answeredMeta struct {
 type rawEvent struct {
 	who, session, typ, path, country string
 	time                             time.Time
+	takes                            []bool // which of the conditions that were asked about do
 }
 
-// byActor reads the rows plainly, in the order of time and id.
-func (w *world) raw() (list []rawEvent) {
+// raw reads rows plainly, in the order of time and id.
+func (w *world) raw(where string, conditions ...string) (list []rawEvent) {
 	w.t.Helper()
-	rows, err := w.pool.Query(w.t.Context(), `SELECT coalesce(user_id, anonymous_id), coalesce(session_id, ''), type, coalesce(path, ''), coalesce(country, ''), time
-		FROM events ORDER BY time, id`)
+	takes := make([]string, len(conditions))
+	for i, c := range conditions {
+		takes[i] = "(" + c + ") IS TRUE"
+	}
+	rows, err := w.pool.Query(w.t.Context(), `SELECT coalesce(user_id, anonymous_id), coalesce(session_id, ''), type, coalesce(path, ''), coalesce(country, ''), time,
+			ARRAY[`+strings.Join(takes, ", ")+`]::bool[]
+		FROM events WHERE `+where+` ORDER BY time, id`)
 	require.NoError(w.t, err)
 	for rows.Next() {
 		var e rawEvent
-		require.NoError(w.t, rows.Scan(&e.who, &e.session, &e.typ, &e.path, &e.country, &e.time))
+		require.NoError(w.t, rows.Scan(&e.who, &e.session, &e.typ, &e.path, &e.country, &e.time, &e.takes))
 		list = append(list, e)
 	}
 	require.NoError(w.t, rows.Err())
@@ -218,7 +225,7 @@ func TestRetentionIsWhatTheRowsSay(t *testing.T) {
 		return int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Sub(time.Date(2026, 3, 26, 0, 0, 0, 0, time.UTC)) / (24 * time.Hour))
 	}
 	joined, came := map[string]int{}, map[string]map[int]bool{}
-	for _, e := range w.raw() {
+	for _, e := range w.raw("true") {
 		if e.time.Before(first) || !e.time.Before(to) {
 			continue
 		}
@@ -253,70 +260,12 @@ func TestRetentionIsWhatTheRowsSay(t *testing.T) {
 		require.Equal(t, users, c.Users)
 		require.Equal(t, returned, c.Returned)
 		require.Len(t, c.Share, len(returned))
+		for k, share := range c.Share {
+			require.InDelta(t, float64(returned[k])/float64(max(users, 1)), share, 1e-9)
+		}
 	}
 	w.ok("/v1/retention", url.Values{"period": {"week"}}, &got) // without a range: what is now
 	require.Len(t, got.Cohorts, 8)
-}
-
-func TestPathsAreWhatTheRowsSay(t *testing.T) {
-	t.Parallel()
-	w, from, to := visited(t)
-	mine := map[string][]rawEvent{}
-	for _, e := range w.raw() {
-		if e.session != "" {
-			mine[e.session] = append(mine[e.session], e)
-		}
-	}
-	for _, direction := range []string{"after", "before"} {
-		want, sessions := map[string]int64{}, int64(0)
-		for _, events := range mine {
-			for i, e := range events {
-				if e.typ != "add_to_cart" || e.time.Before(from) || !e.time.Before(to) {
-					continue
-				}
-				some := events[i:min(i+3, len(events))]
-				if direction == "before" {
-					some = events[max(0, i-2) : i+1]
-				}
-				names := []string{}
-				for _, e := range some {
-					names = append(names, e.typ)
-				}
-				want[fmt.Sprint(names)]++
-				sessions++
-				break
-			}
-		}
-		var got struct {
-			Sessions, Other int64
-			Paths           []struct {
-				Path     []string
-				Sessions int64
-			}
-			Transitions []struct {
-				Step     int
-				From, To string
-				Sessions int64
-			}
-		}
-		w.ok("/v1/paths", ranged(from, to, "start", `type is "add_to_cart"`, "direction", direction, "steps", "2", "limit", "50"), &got)
-		require.Equal(t, sessions, got.Sessions)
-		paths := map[string]int64{}
-		for _, p := range got.Paths {
-			paths[fmt.Sprint(p.Path)] = p.Sessions
-		}
-		require.Equal(t, want, paths)
-		for _, tr := range got.Transitions {
-			if direction == "after" && tr.Step == 1 {
-				require.Equal(t, "add_to_cart", tr.From)
-			}
-			if direction == "before" && tr.Step == 1 {
-				require.Equal(t, "add_to_cart", tr.To)
-			}
-		}
-		w.ok("/v1/paths", ranged(from, to, "start", `type is "add_to_cart"`, "direction", direction, "by", "path"), &got)
-		require.Equal(t, sessions, got.Sessions)
-	}
 }
 
 // Periods begin where PostgreSQL's date_trunc has them, in zones that shift by an hour or
