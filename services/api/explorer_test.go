@@ -2,14 +2,17 @@ package api_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
@@ -24,7 +27,7 @@ type answeredList struct {
 // walk follows the cursor to the end. between is called after each page.
 func (w *world) walk(params url.Values, between func()) (ids []string, pages int) {
 	w.t.Helper()
-	params = url.Values(http.Header(params).Clone())
+	params, ids = url.Values(http.Header(params).Clone()), []string{}
 	for {
 		var page answeredList
 		w.ok("/v1/events", params, &page)
@@ -41,21 +44,57 @@ func (w *world) walk(params url.Values, between func()) (ids []string, pages int
 }
 
 // sorted is what the walk should give, asked plainly.
-func (w *world) sorted(filter url.Values) (ids []string) {
+func (w *world) sorted(where string) []string {
 	w.t.Helper()
-	rows, err := w.pool.Query(w.t.Context(), `SELECT id::text FROM events WHERE ($1 = '' OR type = $1) AND ($2 = '' OR source = $2)
-		ORDER BY time DESC, id DESC`, filter.Get("type"), filter.Get("source"))
+	rows, err := w.pool.Query(w.t.Context(), `SELECT id::text FROM events WHERE `+where+` ORDER BY time DESC, id DESC`)
 	require.NoError(w.t, err)
-	var id string
-	for rows.Next() {
-		require.NoError(w.t, rows.Scan(&id))
-		ids = append(ids, id)
-	}
-	require.NoError(w.t, rows.Err())
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(w.t, err)
 	return ids
 }
 
-func TestCursorPagesAreTheWholeWithoutRepeatsWhileEventsArrive(t *testing.T) {
+// among keeps the ids that are among others.
+func among(others, ids []string) []string {
+	known := map[string]bool{}
+	for _, id := range others {
+		known[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !known[id] })
+}
+
+// writing stores events like others until it is stopped: newer than all of them, at the
+// time of one of them, and older, some in the log and some folded. Whoever waits is told
+// of a commit.
+func (w *world) writing(like []event.Event) (committed <-chan struct{}, stop func()) {
+	told, ended := make(chan struct{}), make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer close(told) // nobody waits in vain, should it have failed
+		for n := 0; ; n++ {
+			var more []event.Event
+			for _, at := range []time.Time{
+				time.Now().Add(event.MaxFuture - time.Minute), like[rand.N(len(like))].Time, time.Now().Add(-rand.N(40 * 24 * time.Hour)),
+			} {
+				e, moved := like[rand.N(len(like))], pageView(at)
+				e.ID, e.Time = moved.ID, moved.Time
+				more = append(more, e)
+			}
+			w.store(more...)
+			if n%100 == 99 {
+				w.fold()
+			}
+			select {
+			case told <- struct{}{}:
+			case <-ended:
+				return
+			default:
+			}
+		}
+	})
+	return told, func() { close(ended); running.Wait() }
+}
+
+func TestCursorPagesAreTheWholeWithoutRepeatsWhileWritingGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	now := time.Now()
@@ -66,7 +105,11 @@ func TestCursorPagesAreTheWholeWithoutRepeatsWhileEventsArrive(t *testing.T) {
 			at = now.AddDate(0, 0, -i%40).Truncate(time.Hour) // and some are long ago
 		}
 		e := pageView(at)
-		if i%3 == 0 {
+		e.Country, e.Properties = []string{"DE", "FR", ""}[i%3], []string{"", `{"plan": "team"}`}[i%2]
+		switch {
+		case i%50 == 49:
+			e.Type = "rare"
+		case i%3 == 0:
 			e.Type = "click"
 		}
 		if i%150 == 149 {
@@ -79,24 +122,32 @@ func TestCursorPagesAreTheWholeWithoutRepeatsWhileEventsArrive(t *testing.T) {
 	w.fold()
 	w.store(events[250:]...)
 	w.start()
+	committed, stop := w.writing(events)
+	defer stop()
 
-	for _, filter := range []url.Values{{}, {"type": {"click"}}, {"source": {"rare"}}, {"source": {"web"}, "type": {"page_view"}}, {"type": {"none"}}} {
-		want := w.sorted(filter)
-		params := url.Values{"limit": {"17"}}
-		for name, v := range filter {
-			params[name] = v
-		}
-		since := map[string]bool{}
-		got, pages := w.walk(params, func() {
-			newer := pageView(time.Now().Add(24 * time.Hour).Add(-time.Minute))
-			late := pageView(now.Add(-rand.N(40 * 24 * time.Hour))) // before the cursor's place or behind it
-			w.store(newer, late)
-			since[newer.ID.String()], since[late.ID.String()] = true, true
-		})
-		require.Equal(t, max(1, (len(got)+16)/17), pages)
-		require.Len(t, slices.Compact(slices.Sorted(slices.Values(got))), len(got), "%v: no repeats", filter)
-		got = slices.DeleteFunc(got, func(id string) bool { return since[id] })
-		require.Equal(t, want, got, "%v: the whole, in order", filter)
+	for _, c := range []struct {
+		params url.Values
+		limit  int
+		where  string
+	}{
+		{nil, 17, `true`},
+		{url.Values{"type": {"click"}}, 17, `type = 'click'`},
+		{url.Values{"type": {"rare"}}, 2, `type = 'rare'`},
+		{url.Values{"source": {"rare"}}, 1, `source = 'rare'`},
+		{url.Values{"source": {"web"}, "type": {"page_view"}}, 17, `source = 'web' AND type = 'page_view'`},
+		{url.Values{"type": {"none"}}, 17, `false`},
+		{url.Values{"filter": {`properties.plan is "team" or path exists`}}, 17, `properties ->> 'plan' = 'team' OR path IS NOT NULL`},
+		{url.Values{"filter": {`country is "DE" and not type is "click"`}}, 2, `country = 'DE' AND type <> 'click'`},
+		{url.Values{"filter": {`not country exists`}, "type": {"page_view"}}, 5, `country IS NULL AND type = 'page_view'`},
+	} {
+		params := url.Values{"limit": {strconv.Itoa(c.limit)}}
+		maps.Copy(params, c.params)
+		want := w.sorted(c.where)
+		got, pages := w.walk(params, func() { <-committed })
+		all := w.sorted(c.where)
+		require.Equal(t, max(1, (len(got)+c.limit-1)/c.limit), pages, c.params)
+		require.Equal(t, want, among(want, got), "%v: all that was there at the start, once, in order", c.params)
+		require.Equal(t, among(got, all), got, "%v: what has come since is in its place, and once", c.params)
 	}
 }
 
@@ -124,7 +175,7 @@ func TestCursorPassesThroughACrowdedMinute(t *testing.T) {
 			continue
 		}
 		got, _ := w.walk(url.Values{"limit": {strconv.Itoa(limit)}}, func() {})
-		require.Equal(t, w.sorted(nil), got)
+		require.Equal(t, w.sorted("true"), got)
 	}
 }
 
