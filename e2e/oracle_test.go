@@ -3,8 +3,12 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
+	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +68,11 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	g, err := loadgen.New(profile, uint64(*s.RunSeed), *s.StartedAt)
 	require.NoError(t, err)
 	oracle := g.Oracle()
-	for _, more := g.Next(nil); more; _, more = g.Next(nil) {
+	sent := map[string]string{} // what is to be stored, by id
+	for item, more := g.Next(nil); more; item, more = g.Next(nil) {
+		if item.Kind == loadgen.Fresh || item.Kind == loadgen.Late {
+			sent[item.ID.String()] = string(item.Payload)
+		}
 	}
 	want := oracle.Counts()
 	for _, n := range []int64{want.Late, want.Duplicate, want.Malformed} {
@@ -92,6 +100,8 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 	from, to := time.Now().AddDate(0, 0, -9).Truncate(time.Second).UTC(), time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 	span := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
 	w.servesSummary(from, to, types)
+	w.servesCompared(s.StartedAt.UTC().Truncate(time.Hour), oracle)
+	w.servesEvents(span, sent, types)
 	w.servesPeople(from, to, int64(oracle.UniqueActors(time.Time{}, time.Now().Add(time.Hour))), oracle.Sessions().Sessions)
 	w.servesTopPaths(from, to, tallies)
 	w.servesBreakdown(span, tallies)
@@ -128,6 +138,72 @@ func (w *weir) servesSummary(from, to time.Time, want map[string]loadgen.Tally) 
 		got[s.Type] = loadgen.Tally{Count: s.Events, Sum: micros(s.Value)}
 	}
 	require.Equal(w.t, want, got)
+}
+
+// servesCompared asks for the hours from one on, compared with as many before it: those hold
+// what came late. What the users are of rows is exact.
+func (w *weir) servesCompared(from time.Time, oracle *loadgen.Oracle) {
+	w.t.Helper()
+	const length = 6 * time.Hour
+	var want loadgen.Tally
+	for key, tally := range oracle.Tallies() {
+		if key.Dimension == "" && !key.Hour.Before(from.Add(-length)) && key.Hour.Before(from) {
+			want.Count, want.Sum = want.Count+tally.Count, want.Sum+tally.Sum
+		}
+	}
+	require.Greater(w.t, want.Count, int64(500))
+	users := oracle.UniqueActors(from.Add(-length), from)
+	span := url.Values{"from": {from.Format(time.RFC3339)}, "to": {from.Add(length).Format(time.RFC3339)}}
+	for filter, tolerance := range map[string]float64{"": 0.02, "time exists": 0} {
+		var got struct {
+			Compare struct {
+				Events, Users int64
+				Value         float64
+			}
+		}
+		w.ask("/v1/metrics/summary", span, &got, "compare", "previous", "filter", filter)
+		require.Equal(w.t, want, loadgen.Tally{Count: got.Compare.Events, Sum: micros(got.Compare.Value)}, filter)
+		require.InDelta(w.t, users, got.Compare.Users, tolerance*float64(users), filter)
+	}
+}
+
+// servesEvents compares the events themselves, exported, by page and one by one, with what
+// was sent.
+func (w *weir) servesEvents(span url.Values, sent map[string]string, types map[string]loadgen.Tally) {
+	w.t.Helper()
+	export := w.get("/v1/export?" + span.Encode())
+	require.Equal(w.t, http.StatusOK, export.status, export.body)
+	var exported []string
+	got := map[string]loadgen.Tally{}
+	for line := range strings.Lines(export.body) {
+		var e struct {
+			ID, Type string
+			Value    float64
+		}
+		require.NoError(w.t, json.Unmarshal([]byte(line), &e), line)
+		require.JSONEq(w.t, sent[e.ID], line)
+		sum := got[e.Type]
+		got[e.Type] = loadgen.Tally{Count: sum.Count + 1, Sum: sum.Sum + micros(e.Value)}
+		exported = append(exported, e.ID)
+	}
+	require.Equal(w.t, types, got)
+	require.Equal(w.t, slices.Sorted(maps.Keys(sent)), slices.Sorted(slices.Values(exported)), "each once")
+
+	limit, paged := int64(1000), []string(nil)
+	params := api.ListEventsParams{Limit: &limit}
+	for more := true; more; more = params.Cursor != nil {
+		page, err := client.Answer(w.asker().ListEventsWithResponse(w.t.Context(), &params))
+		require.NoError(w.t, err)
+		for _, e := range page.Items {
+			paged = append(paged, e.Id.String())
+		}
+		params.Cursor = page.NextCursor
+	}
+	require.Equal(w.t, exported, paged)
+	for i := 0; i < len(paged); i += 500 {
+		one := w.get("/v1/events/" + paged[i])
+		require.JSONEq(w.t, sent[paged[i]], one.body)
+	}
 }
 
 // servesPeople asks for users and sessions by the sets, and for users by the rows too.
