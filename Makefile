@@ -5,7 +5,7 @@ PKGS    = ./...
 UNIT    = ./services/... ./loadgen/... ./migrations/... ./openapi/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help up down images api consumer ingestion migrate test test-unit race chaos overload lint generate verify bench bench-sweep bench-capacity bench-overload bench-soak bench-query bench-live microbench binaries dist
+.PHONY: help up down images api consumer ingestion migrate test test-unit race chaos overload lint generate verify bench bench-sweep bench-capacity bench-overload bench-soak bench-query bench-live bench-plan bench-compare microbench binaries dist
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,12 @@ bench-query: ## Load events and ask the api its questions while more flow
 
 bench-live: ## Have a thousand clients listen to the live feed
 	@$(GO) run ./bench live $(ARGS)
+
+bench-plan: ## Say what a rate needs, from measured reports (ARGS='-rate 200k -retention 30d -results sweep.json -results drain.json')
+	@$(GO) run ./bench plan $(ARGS)
+
+bench-compare: ## Say what became faster or slower, by the ratio (ARGS='old.json new.json'); fails past a threshold
+	@$(GO) run ./bench compare $(ARGS)
 
 microbench: ## Run the benchmarks beside the hot code ten times, in the form that benchstat compares
 	@$(GO) test ./services/... ./loadgen -run '^$$' -bench . -count 10

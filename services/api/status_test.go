@@ -9,6 +9,7 @@ import (
 
 	"weir/e2e/harness"
 	"weir/migrations"
+	"weir/services/shared/build"
 	"weir/services/shared/rollup"
 )
 
@@ -31,6 +32,7 @@ func TestStatusTellsWhatWaitsAndWhatIsStored(t *testing.T) {
 	w.start()
 	got := w.status()
 	require.Equal(t, flushed, got.Stored.LastFlush)
+	require.Equal(t, build.Read().Version, got.Version)
 	require.Empty(t, got.Stored.Error+got.Stream.Error)
 	require.True(t, got.Stream.Group)
 	require.EqualValues(t, 3, got.Stream.Events)
@@ -61,7 +63,8 @@ func TestStatusTellsWhatWaitsAndWhatIsStored(t *testing.T) {
 
 // answeredStatus is what /v1/status says.
 type answeredStatus struct {
-	Stream struct {
+	Version string
+	Stream  struct {
 		Error           string
 		Group           bool
 		Events, Pending int64

@@ -174,7 +174,7 @@ func (r *Report) Err() error {
 	case r.Verdict == Invalid:
 		return errors.New("INVALID: see the problems above")
 	case r.Partial:
-		return errors.New("partial: the run ended before its time")
+		return errors.New("partial: see the problems above")
 	}
 	return nil
 }

@@ -1542,6 +1542,11 @@ type Status struct {
 	Servers Servers   `json:"servers"`
 	Stored  Stored    `json:"stored"`
 	Stream  Stream    `json:"stream"`
+
+	// Version Version of Weir that this api is
+	//
+	// Examples: v1.4.0
+	Version string `json:"version"`
 }
 
 // Stored defines model for Stored.

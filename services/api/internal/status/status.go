@@ -18,6 +18,7 @@ import (
 	"weir/services/api/internal/access"
 	"weir/services/api/internal/query"
 	"weir/services/shared/backlog"
+	"weir/services/shared/build"
 	"weir/services/shared/edition"
 	"weir/services/shared/rollup"
 )
@@ -34,6 +35,7 @@ type Source struct {
 // Status is the answer of /v1/status.
 type Status struct {
 	AsOf    time.Time `json:"as_of" doc:"When this was asked for" example:"2026-01-02T00:00:00.123456Z"`
+	Version string    `json:"version" doc:"Version of Weir that this api is" example:"v1.4.0"`
 	Stream  Stream    `json:"stream"`
 	Stored  Stored    `json:"stored"`
 	Servers Servers   `json:"servers"`
@@ -95,7 +97,7 @@ func Register(api huma.API, s Source) {
 			"It is answered while Redis or PostgreSQL is away: then stream.error or stored.error says so.",
 		Security: access.Required(), Errors: query.Errors,
 	}, func(ctx context.Context, _ *struct{}) (*output, error) {
-		out := &output{Status{AsOf: time.Now().UTC()}}
+		out := &output{Status{AsOf: time.Now().UTC(), Version: build.Read().Version}}
 		var asking sync.WaitGroup // beside the database, so that who is away is told soon
 		var stream Stream
 		var version string

@@ -90,7 +90,7 @@ for (const by of ["path", "referrer", "country", "device"]) {
 }
 
 // health is what the status says to whoever watches the pipeline, most urgent first.
-function health({ stream, stored, servers }) {
+function health({ version, stream, stored, servers }) {
   const waiting = stream.error ? [["Stream", stream.error]] : [
     ["Waiting", `${number(stream.events)} events`],
     ["Oldest of them", `${stream.age_seconds.toFixed(1)} s`],
@@ -108,6 +108,7 @@ function health({ stream, stored, servers }) {
     ["TimescaleDB", `${servers.timescaledb}, ${servers.edition}`],
     ["PostgreSQL", servers.postgresql],
     ["Redis", servers.redis ?? "–"],
+    ["Weir", version],
   ];
 }
 
