@@ -39,6 +39,9 @@ func (d *drainage) rawCopy(ctx context.Context, connections int) (rate float64, 
 		batches <- d.rows[lo:min(lo+d.copyBatch, len(d.rows))]
 	}
 	close(batches)
+	if err := checkpoint(ctx, box.PostgresURL); err != nil {
+		return 0, err
+	}
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, conn := range conns {
@@ -159,6 +162,9 @@ func (d *drainage) stream(ctx context.Context, use func(client redis.UniversalCl
 		return err
 	}
 	defer client.Close()
+	if err := shorten(ctx, client); err != nil {
+		return err
+	}
 	start := time.Now()
 	if err := fill(ctx, client, box.StreamName, d.payloads); err != nil {
 		return fmt.Errorf("fill the stream: %w", err)
