@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,7 +54,7 @@ func TestAnExportOfAnySizeTakesBoundedMemory(t *testing.T) {
 	for {
 		n, err := io.CopyN(io.Discard, response.Body, 4<<20)
 		read, most = read+n, max(most, resident(api))
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)
