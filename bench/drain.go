@@ -211,10 +211,16 @@ func (d *drainage) drain(ctx context.Context, start func(context.Context, *harne
 	if _, err := client.Answer(operator.PauseWithResponse(ctx)); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(shorten(ctx, queue), fill(ctx, queue, box.StreamName, d.payloads)); err != nil {
+	if err := shorten(ctx, queue); err != nil {
+		return 0, err
+	}
+	if err := fill(ctx, queue, box.StreamName, d.payloads); err != nil {
 		return 0, fmt.Errorf("fill the stream: %w", err)
 	}
-	if err := errors.Join(written(ctx, queue), checkpoint(ctx, box.PostgresURL)); err != nil {
+	if err := written(ctx, queue); err != nil { // a stream of millions is long enough for that by itself
+		return 0, err
+	}
+	if err := checkpoint(ctx, box.PostgresURL); err != nil {
 		return 0, err
 	}
 	begin := time.Now()

@@ -16,11 +16,11 @@ import (
 // file, to which each part adds, doubles in the middle of some part, which then shares its
 // two cores with a copy of Redis that writes it: two drains of three had it.
 func shorten(ctx context.Context, queue redis.UniversalClient) error {
-	persistence, err := queue.Info(ctx, "persistence").Result()
+	now, err := persistence(ctx, queue)
 	if err != nil {
-		return fmt.Errorf("ask Redis how it persists: %w", err)
+		return err
 	}
-	if strings.Contains(persistence, "aof_enabled:1") {
+	if strings.Contains(now, "aof_enabled:1") {
 		// One that may not be asked for, as managed services have it, takes care of it itself.
 		_ = queue.BgRewriteAOF(ctx).Err()
 	}
@@ -32,11 +32,11 @@ func written(ctx context.Context, queue redis.UniversalClient) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		persistence, err := queue.Info(ctx, "persistence").Result()
+		now, err := persistence(ctx, queue)
 		if err != nil {
-			return fmt.Errorf("wait for Redis' append-only file: %w", err)
+			return err
 		}
-		if !strings.Contains(persistence, "aof_rewrite_in_progress:1") && !strings.Contains(persistence, "aof_rewrite_scheduled:1") {
+		if !strings.Contains(now, "aof_rewrite_in_progress:1") && !strings.Contains(now, "aof_rewrite_scheduled:1") {
 			return nil
 		}
 		select {
@@ -45,6 +45,14 @@ func written(ctx context.Context, queue redis.UniversalClient) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func persistence(ctx context.Context, queue redis.UniversalClient) (string, error) {
+	text, err := queue.Info(ctx, "persistence").Result()
+	if err != nil {
+		return "", fmt.Errorf("ask Redis about its append-only file: %w", err)
+	}
+	return text, nil
 }
 
 // checkpoint has PostgreSQL write all pages that changed, so that no part pays for what
@@ -60,5 +68,8 @@ func checkpoint(ctx context.Context, postgresURL string) error {
 	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege: then it begins as it is
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
 }

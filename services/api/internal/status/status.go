@@ -90,6 +90,7 @@ type output struct{ Body Status }
 
 // Register adds the operation /v1/status.
 func Register(api huma.API, s Source) {
+	release := build.Read().Version
 	huma.Register(api, huma.Operation{
 		OperationID: "get-status", Method: http.MethodGet, Path: "/v1/status", Tags: []string{"Pipeline"},
 		Summary: "How the pipeline is doing",
@@ -97,7 +98,7 @@ func Register(api huma.API, s Source) {
 			"It is answered while Redis or PostgreSQL is away: then stream.error or stored.error says so.",
 		Security: access.Required(), Errors: query.Errors,
 	}, func(ctx context.Context, _ *struct{}) (*output, error) {
-		out := &output{Status{AsOf: time.Now().UTC(), Version: build.Read().Version}}
+		out := &output{Status{AsOf: time.Now().UTC(), Version: release}}
 		var asking sync.WaitGroup // beside the database, so that who is away is told soon
 		var stream Stream
 		var version string
