@@ -45,7 +45,7 @@ func TestSchemaGoesUpAndDownAndUpAgain(t *testing.T) {
 		require.Equal(t, migrations.Latest(), version)
 		require.Equal(t, []string{
 			"dead_letters", "events", "rebuilds", "retention", "rollup_day", "rollup_deltas", "rollup_hour", "rollup_keys", "rollup_minute",
-			"rollup_user_deltas", "rollup_user_deltas_all", "rollup_user_deltas_by", "users_day", "users_hour", "users_minute",
+			"rollup_user_deltas", "rollup_user_deltas_all", "rollup_user_deltas_by", "summarized_ranges", "users_day", "users_hour", "users_minute",
 		}, ours())
 		require.NoError(t, migrations.Check(t.Context(), pool))
 

@@ -19,12 +19,11 @@ import (
 const LockKey = 0x776569726272696e
 
 // A round comes so often, and rests for so many times as long as it took: with nine times,
-// rounds fell behind at 100,000 events/s on two cores, and a sweep went on for up to 4.5 s.
+// rounds fell behind at 100,000 events/s on two cores.
 const (
-	every      = time.Second
-	restful    = 3
-	sweepEvery = time.Minute // see Sweep
-	timeout    = time.Minute // after which the connection is taken for dead
+	every   = time.Second
+	restful = 3
+	timeout = time.Minute // after which the connection is taken for dead
 )
 
 // Summarizer does the rounds.
@@ -39,7 +38,6 @@ type Summarizer struct {
 func (s *Summarizer) Run(ctx context.Context) error {
 	wait := retry.Backoff()
 	pause := every
-	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -52,11 +50,6 @@ func (s *Summarizer) Run(ctx context.Context) error {
 		start := time.Now()
 		_, err := s.Round(ctx)
 		took := time.Since(start)
-		if err == nil && time.Since(swept) > sweepEvery {
-			if _, err = s.Sweep(ctx); err == nil {
-				swept = time.Now()
-			}
-		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			s.Log.Warn("Summarizing the newest events failed, trying again. Until then questions about them are slower.", "error", err)
@@ -68,23 +61,13 @@ func (s *Summarizer) Run(ctx context.Context) error {
 	}
 }
 
-// Round summarizes what was filled since the last one, newest first and at most 500 ranges,
-// unless another consumer is at it, and returns how many.
+// Round summarizes what was filled since the last one, and then what is older, at most 500
+// ranges, unless another consumer is at it, and returns how many.
 func (s *Summarizer) Round(ctx context.Context) (ranges int, err error) {
-	return s.alone(ctx, "summarize_newest_events()")
-}
-
-// Sweep summarizes what rounds have left out, unless another consumer is at it, and returns
-// how many ranges.
-func (s *Summarizer) Sweep(ctx context.Context) (ranges int, err error) {
-	return s.alone(ctx, "summarize_forgotten_events()")
-}
-
-func (s *Summarizer) alone(ctx context.Context, function string) (ranges int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN `+function+` ELSE 0 END`, int64(LockKey)).Scan(&ranges)
+		return tx.QueryRow(ctx, `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN summarize_newest_events() ELSE 0 END`, int64(LockKey)).Scan(&ranges)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("summarize the newest events: %w", err)

@@ -1,0 +1,188 @@
+-- PostgreSQL 17 loses rows in a block range index whose map grows while somebody inserts. A
+-- statement looks up once, at its first row, how long the map is (brin.c's BrinInsertState
+-- keeps a BrinRevmap, and that its rm_lastRevmapPage), and takes each range beyond that for one
+-- that nobody has summarized, so that its rows need not be told to anybody. If the map has
+-- grown since, and such a range was summarized, no search by time finds these rows any more.
+-- Seen with 17.12: 1,074 rows of 7.8 million. A page of the map is for 1,360 ranges, 340 MB of
+-- events.
+--
+-- So the map of a chunk grows only while nobody inserts into it, for as long as one range takes;
+-- and by the function below only, not by autosummarize, nor by VACUUM, which does it when it
+-- cleans up indexes. What that leaves behind, the index entries of dead rows, is next to nothing
+-- here, as rows are never changed.
+
+-- +goose Up
+
+ALTER TABLE events SET (vacuum_index_cleanup = off); -- and its chunks, those to come too
+
+-- Of the index of a chunk, the ranges from block first up to, and without, block beyond are
+-- summarized, by the function below. Another file is another index.
+CREATE TABLE summarized_ranges (
+    name   text        PRIMARY KEY,
+    file   oid         NOT NULL,
+    first  bigint      NOT NULL,
+    beyond bigint      NOT NULL,
+    again  timestamptz NOT NULL -- not before
+);
+
+ALTER FUNCTION summarize_newest_events() RENAME TO summarize_newest_events_10;
+ALTER FUNCTION summarize_forgotten_events() RENAME TO summarize_forgotten_events_12;
+ALTER FUNCTION vacuum_full_chunks_only() RENAME TO vacuum_full_chunks_only_12;
+ALTER FUNCTION autosummarize_full_chunks_only() RENAME TO autosummarize_full_chunks_only_13;
+
+-- Returns how many ranges it summarized, at most 500, the newest chunk's first: in their order
+-- those that were filled since the last time, then older ones. Ranges that are still being
+-- filled are left out, as every row that comes into a summarized range may change its summary,
+-- which costs more than reading them; two behind the last are for writers that fill blocks side
+-- by side. What others have summarized beyond the map's first page is summarized anew, as rows
+-- may be missing.
+-- +goose StatementBegin
+CREATE FUNCTION summarize_newest_events() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    block_size CONSTANT bigint := current_setting('block_size');
+    chunk  regclass;
+    index  regclass;
+    pages  bigint; -- of a range
+    filled boolean;
+    map    bigint; -- blocks that a page of the map is for
+    last   bigint; -- block of the last range to summarize
+    block  bigint;
+    grows  boolean;
+    known  summarized_ranges;
+    done   integer := 0;
+BEGIN
+    FOR chunk, index, pages, filled IN
+        SELECT i.indrelid, i.indexrelid, o.option_value, c.range_end < now() - interval '1 minute'
+        FROM timescaledb_information.chunks c
+        JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+        JOIN pg_class r ON r.oid = i.indexrelid
+        JOIN pg_am a ON a.oid = r.relam AND a.amname = 'brin'
+        CROSS JOIN pg_options_to_table(r.reloptions) o
+        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events' AND o.option_name = 'pages_per_range'
+        ORDER BY c.range_start DESC
+    LOOP
+        last := pg_relation_size(chunk) / block_size - 1;
+        CONTINUE WHEN last < 0;
+        last := (last / pages - CASE WHEN filled THEN 0 ELSE 3 END) * pages;
+        SELECT * INTO known FROM summarized_ranges s WHERE s.name = index::text AND s.file = pg_relation_filenode(index);
+        IF NOT FOUND THEN
+            known := (index::text, pg_relation_filenode(index), last, last, '-infinity');
+        END IF;
+        CONTINUE WHEN last < 0 OR known.first = 0 AND known.beyond > last OR known.again > now();
+        BEGIN
+            EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE NOWAIT', chunk);
+        EXCEPTION WHEN lock_not_available THEN
+            CONTINUE; -- VACUUM is at it, or another lock is held that keeps it away
+        END;
+        map := (block_size - 32) / 6 * pages; -- 32 bytes are the page's own, an entry takes 6 (brin_page.h)
+        WHILE done < 500 LOOP
+            IF known.beyond <= last THEN
+                block := known.beyond;
+            ELSIF known.first > 0 THEN
+                block := known.first - pages;
+            ELSE
+                EXIT;
+            END IF;
+            grows := block >= map AND (known.first = known.beyond OR block = known.beyond AND block % map = 0);
+            BEGIN
+                IF grows THEN
+                    EXECUTE format('LOCK TABLE %s IN SHARE MODE', chunk); -- waits for writers, and holds up those to come
+                END IF;
+                IF brin_summarize_range(index, block) = 0 AND block >= map THEN
+                    PERFORM brin_desummarize_range(index, block), brin_summarize_range(index, block);
+                END IF;
+                IF grows THEN
+                    RAISE SQLSTATE 'WEIR1'; -- gives back the lock; an index does not go back
+                END IF;
+            EXCEPTION
+                WHEN SQLSTATE 'WEIR1' THEN NULL;
+                WHEN lock_not_available THEN
+                    known.again := clock_timestamp() + interval '10 seconds'; -- somebody writes for long
+                    EXIT;
+            END;
+            known.first := least(known.first, block);
+            known.beyond := greatest(known.beyond, block + pages);
+            done := done + 1;
+        END LOOP;
+        INSERT INTO summarized_ranges VALUES (known.*)
+        ON CONFLICT (name) DO UPDATE SET file = known.file, first = known.first, beyond = known.beyond, again = known.again;
+    END LOOP;
+    RETURN done;
+END $$;
+-- +goose StatementEnd
+
+-- As in 0012_vacuum_later.sql, and turns autosummarize off. It takes the owner's rights, and a lock (ACCESS EXCLUSIVE) on
+-- an index which the version before had told to summarize by itself. Who does not get it
+-- soon is told next time. Returns how many were told.
+-- +goose StatementBegin
+CREATE FUNCTION vacuum_full_chunks_only() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    later CONSTANT text := 'autovacuum_vacuum_insert_threshold=-1';
+    relation regclass;
+    open     boolean;
+    told     integer := 0;
+BEGIN
+    FOR relation, open IN
+        SELECT r.oid, c.range_end > now()
+        FROM timescaledb_information.chunks c
+        JOIN pg_class r ON r.oid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
+          AND (c.range_end > now()) <> (later = ANY (coalesce(r.reloptions, '{}')))
+    LOOP
+        IF open THEN
+            EXECUTE format('ALTER TABLE %s SET (%s)', relation, later);
+        ELSE
+            EXECUTE format('ALTER TABLE %s RESET (autovacuum_vacuum_insert_threshold)', relation);
+        END IF;
+        told := told + 1;
+    END LOOP;
+    FOR relation IN
+        SELECT r.oid
+        FROM timescaledb_information.chunks c
+        JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+        JOIN pg_class r ON r.oid = i.indexrelid AND 'autosummarize=on' = ANY (r.reloptions)
+        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER INDEX %s SET (autosummarize = off)', relation);
+            told := told + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            CONTINUE;
+        END;
+    END LOOP;
+    DELETE FROM summarized_ranges WHERE to_regclass(name) IS NULL; -- dropped with their chunks
+    RETURN told;
+END $$;
+-- +goose StatementEnd
+
+-- What consumers of the version before still call.
+CREATE FUNCTION summarize_forgotten_events() RETURNS integer LANGUAGE sql AS 'SELECT 0';
+CREATE FUNCTION autosummarize_full_chunks_only() RETURNS integer LANGUAGE sql AS 'SELECT 0';
+
+ALTER FUNCTION summarize_newest_events() SET lock_timeout = '1s';
+-- +goose StatementBegin
+DO $$
+DECLARE
+    f text;
+BEGIN
+    FOREACH f IN ARRAY ARRAY['summarize_newest_events()', 'vacuum_full_chunks_only()', 'summarize_forgotten_events()', 'autosummarize_full_chunks_only()'] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %s, pg_temp', f, current_setting('search_path'));
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+SELECT weir_grant();
+
+-- +goose Down
+DROP FUNCTION summarize_newest_events();
+DROP FUNCTION summarize_forgotten_events();
+DROP FUNCTION vacuum_full_chunks_only();
+DROP FUNCTION autosummarize_full_chunks_only();
+ALTER FUNCTION summarize_newest_events_10() RENAME TO summarize_newest_events;
+ALTER FUNCTION summarize_forgotten_events_12() RENAME TO summarize_forgotten_events;
+ALTER FUNCTION vacuum_full_chunks_only_12() RENAME TO vacuum_full_chunks_only;
+ALTER FUNCTION autosummarize_full_chunks_only_13() RENAME TO autosummarize_full_chunks_only;
+DROP TABLE summarized_ranges;
+ALTER TABLE events RESET (vacuum_index_cleanup);
