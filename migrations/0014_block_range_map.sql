@@ -44,15 +44,16 @@ DECLARE
     chunk  regclass;
     index  regclass;
     pages  bigint; -- of a range
-    filled boolean;
+    over   boolean;
     map    bigint; -- blocks that a page of the map is for
-    last   bigint; -- block of the last range to summarize
+    ends   bigint; -- first block of the last range
+    last   bigint; -- of the last range to summarize
     block  bigint;
     grows  boolean;
     known  summarized_ranges;
     done   integer := 0;
 BEGIN
-    FOR chunk, index, pages, filled IN
+    FOR chunk, index, pages, over IN
         SELECT i.indrelid, i.indexrelid, o.option_value, c.range_end < now() - interval '1 minute'
         FROM timescaledb_information.chunks c
         JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
@@ -62,12 +63,14 @@ BEGIN
         WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events' AND o.option_name = 'pages_per_range'
         ORDER BY c.range_start DESC
     LOOP
-        last := pg_relation_size(chunk) / block_size - 1;
-        CONTINUE WHEN last < 0;
-        last := (last / pages - CASE WHEN filled THEN 0 ELSE 3 END) * pages;
+        ends := (pg_relation_size(chunk) / block_size - 1) / pages * pages;
+        last := ends - 3 * pages;
         SELECT * INTO known FROM summarized_ranges s WHERE s.name = index::text AND s.file = pg_relation_filenode(index);
         IF NOT FOUND THEN
             known := (index::text, pg_relation_filenode(index), last, last, '-infinity');
+        END IF;
+        IF over AND known.beyond > last THEN
+            last := ends; -- its time is over, and nothing much came since the last time
         END IF;
         CONTINUE WHEN last < 0 OR known.first = 0 AND known.beyond > last OR known.again > now();
         BEGIN
@@ -90,7 +93,8 @@ BEGIN
                     EXECUTE format('LOCK TABLE %s IN SHARE MODE', chunk); -- waits for writers, and holds up those to come
                 END IF;
                 IF brin_summarize_range(index, block) = 0 AND block >= map THEN
-                    PERFORM brin_desummarize_range(index, block), brin_summarize_range(index, block);
+                    PERFORM brin_desummarize_range(index, block);
+                    PERFORM brin_summarize_range(index, block);
                 END IF;
                 IF grows THEN
                     RAISE SQLSTATE 'WEIR1'; -- gives back the lock; an index does not go back
@@ -112,9 +116,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- As in 0012_vacuum_later.sql, and turns autosummarize off. It takes the owner's rights, and a lock (ACCESS EXCLUSIVE) on
--- an index which the version before had told to summarize by itself. Who does not get it
--- soon is told next time. Returns how many were told.
+-- As in 0012_vacuum_later.sql, and turns autosummarize off. It takes the owner's rights, and a
+-- lock (ACCESS EXCLUSIVE) on an index that the version before had told to summarize by itself.
+-- Who does not get it soon is told next time. Returns how many were told.
 -- +goose StatementBegin
 CREATE FUNCTION vacuum_full_chunks_only() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
