@@ -1,6 +1,6 @@
 -- PostgreSQL 17 loses rows in a block range index whose map grows while somebody inserts. A
 -- statement looks up once, at its first row, how long the map is (brin.c's BrinInsertState
--- keeps a BrinRevmap, and that its rm_lastRevmapPage), and takes each range beyond that for one
+-- keeps a BrinRevmap, which keeps rm_lastRevmapPage), and takes each range beyond that for one
 -- that nobody has summarized, so that its rows need not be told to anybody. If the map has
 -- grown since, and such a range was summarized, no search by time finds these rows any more.
 -- Seen with 17.12: 1,074 rows of 7.8 million. A page of the map is for 1,360 ranges, 340 MB of
@@ -8,8 +8,8 @@
 --
 -- So the map of a chunk grows only while nobody inserts into it, for as long as one range takes;
 -- and by the function below only, not by autosummarize, nor by VACUUM, which does it when it
--- cleans up indexes. What that leaves behind, the index entries of dead rows, is next to nothing
--- here, as rows are never changed.
+-- cleans up indexes. What that leaves behind are the index entries of dead rows, which here are
+-- those of batches that failed.
 
 -- +goose Up
 
@@ -30,63 +30,68 @@ ALTER FUNCTION summarize_forgotten_events() RENAME TO summarize_forgotten_events
 ALTER FUNCTION vacuum_full_chunks_only() RENAME TO vacuum_full_chunks_only_12;
 ALTER FUNCTION autosummarize_full_chunks_only() RENAME TO autosummarize_full_chunks_only_13;
 
--- Returns how many ranges it summarized, at most 500, the newest chunk's first: in their order
--- those that were filled since the last time, then older ones. Ranges that are still being
--- filled are left out, as every row that comes into a summarized range may change its summary,
--- which costs more than reading them; two behind the last are for writers that fill blocks side
--- by side. What others have summarized beyond the map's first page is summarized anew, as rows
--- may be missing.
+-- Returns how many ranges it summarized, the newest chunk's first: in their order those that
+-- were filled since the last time, for a second at most, then older ones, up to 500. Ranges that
+-- are still being filled are left out, as every row that comes into a summarized range may change
+-- its summary, which costs more than reading them; two behind the last are for writers that fill
+-- blocks side by side. What others have summarized beyond the map's first page, which the index
+-- is made with, is summarized anew, as rows may be missing.
 -- +goose StatementBegin
 CREATE FUNCTION summarize_newest_events() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     block_size CONSTANT bigint := current_setting('block_size');
-    chunk  regclass;
-    index  regclass;
-    pages  bigint; -- of a range
-    over   boolean;
-    map    bigint; -- blocks that a page of the map is for
-    ends   bigint; -- first block of the last range
-    last   bigint; -- of the last range to summarize
-    block  bigint;
-    grows  boolean;
-    known  summarized_ranges;
-    done   integer := 0;
+    until CONSTANT timestamptz := clock_timestamp() + interval '1 second';
+    chunk regclass;
+    index regclass;
+    pages bigint; -- of a range
+    over  boolean;
+    map   bigint; -- blocks that a page of the map is for
+    ends  bigint; -- first block of the last range
+    last  bigint; -- of the last range to summarize
+    block bigint;
+    grows boolean;
+    known summarized_ranges;
+    done  integer := 0;
 BEGIN
     FOR chunk, index, pages, over IN
-        SELECT i.indrelid, i.indexrelid, o.option_value, c.range_end < now() - interval '1 minute'
+        SELECT i.indrelid, i.indexrelid,
+            coalesce((SELECT option_value FROM pg_options_to_table(r.reloptions) WHERE option_name = 'pages_per_range')::bigint, 128),
+            c.range_end < now() - interval '1 minute'
         FROM timescaledb_information.chunks c
-        JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
+        JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass AND i.indisvalid
         JOIN pg_class r ON r.oid = i.indexrelid
         JOIN pg_am a ON a.oid = r.relam AND a.amname = 'brin'
-        CROSS JOIN pg_options_to_table(r.reloptions) o
-        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events' AND o.option_name = 'pages_per_range'
+        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
         ORDER BY c.range_start DESC
     LOOP
-        ends := (pg_relation_size(chunk) / block_size - 1) / pages * pages;
-        last := ends - 3 * pages;
-        SELECT * INTO known FROM summarized_ranges s WHERE s.name = index::text AND s.file = pg_relation_filenode(index);
-        IF NOT FOUND THEN
-            known := (index::text, pg_relation_filenode(index), last, last, '-infinity');
-        END IF;
-        IF over AND known.beyond > last THEN
-            last := ends; -- its time is over, and nothing much came since the last time
-        END IF;
-        CONTINUE WHEN last < 0 OR known.first = 0 AND known.beyond > last OR known.again > now();
+        EXIT WHEN done >= 500 OR clock_timestamp() > until;
         BEGIN
+            ends := (pg_relation_size(chunk) / block_size - 1) / pages * pages;
+            last := ends - 3 * pages;
+            SELECT * INTO known FROM summarized_ranges s WHERE s.name = index::text AND s.file = pg_relation_filenode(index);
+            IF NOT FOUND THEN
+                known := (index::text, pg_relation_filenode(index), last, last, '-infinity');
+            END IF;
+            IF over AND known.beyond > last THEN
+                last := ends; -- nothing much came since the last time
+            END IF;
+            CONTINUE WHEN last IS NULL OR last < 0 OR known.first = 0 AND known.beyond > last OR known.again > now();
             EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE NOWAIT', chunk);
-        EXCEPTION WHEN lock_not_available THEN
-            CONTINUE; -- VACUUM is at it, or another lock is held that keeps it away
+            CONTINUE WHEN pg_relation_size(chunk) / block_size <= last; -- it was cut short in between
+        EXCEPTION WHEN lock_not_available OR undefined_table THEN
+            CONTINUE; -- VACUUM is at it, or another lock is held that keeps it away; or it was dropped
         END;
         map := (block_size - 32) / 6 * pages; -- 32 bytes are the page's own, an entry takes 6 (brin_page.h)
-        WHILE done < 500 LOOP
-            IF known.beyond <= last THEN
+        LOOP
+            IF known.beyond <= last AND clock_timestamp() < until THEN
                 block := known.beyond;
-            ELSIF known.first > 0 THEN
+            ELSIF known.beyond > last AND known.first > 0 AND done < 500 THEN
                 block := known.first - pages;
             ELSE
                 EXIT;
             END IF;
+            -- Of a chunk that is not known yet it is not known either how long the map is.
             grows := block >= map AND (known.first = known.beyond OR block = known.beyond AND block % map = 0);
             BEGIN
                 IF grows THEN
@@ -102,7 +107,8 @@ BEGIN
             EXCEPTION
                 WHEN SQLSTATE 'WEIR1' THEN NULL;
                 WHEN lock_not_available THEN
-                    known.again := clock_timestamp() + interval '10 seconds'; -- somebody writes for long
+                    known.again := clock_timestamp() + interval '10 seconds';
+                    RAISE WARNING 'somebody writes to % for long: until it has ended, its newest rows are found slowly', chunk;
                     EXIT;
             END;
             known.first := least(known.first, block);
@@ -135,12 +141,16 @@ BEGIN
         WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
           AND (c.range_end > now()) <> (later = ANY (coalesce(r.reloptions, '{}')))
     LOOP
-        IF open THEN
-            EXECUTE format('ALTER TABLE %s SET (%s)', relation, later);
-        ELSE
-            EXECUTE format('ALTER TABLE %s RESET (autovacuum_vacuum_insert_threshold)', relation);
-        END IF;
-        told := told + 1;
+        BEGIN
+            IF open THEN
+                EXECUTE format('ALTER TABLE %s SET (%s)', relation, later);
+            ELSE
+                EXECUTE format('ALTER TABLE %s RESET (autovacuum_vacuum_insert_threshold)', relation);
+            END IF;
+            told := told + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            EXIT;
+        END;
     END LOOP;
     FOR relation IN
         SELECT r.oid
@@ -153,7 +163,7 @@ BEGIN
             EXECUTE format('ALTER INDEX %s SET (autosummarize = off)', relation);
             told := told + 1;
         EXCEPTION WHEN lock_not_available THEN
-            CONTINUE;
+            EXIT; -- what it has told is locked until it ends
         END;
     END LOOP;
     DELETE FROM summarized_ranges WHERE to_regclass(name) IS NULL; -- dropped with their chunks
@@ -165,7 +175,7 @@ END $$;
 CREATE FUNCTION summarize_forgotten_events() RETURNS integer LANGUAGE sql AS 'SELECT 0';
 CREATE FUNCTION autosummarize_full_chunks_only() RETURNS integer LANGUAGE sql AS 'SELECT 0';
 
-ALTER FUNCTION summarize_newest_events() SET lock_timeout = '1s';
+ALTER FUNCTION summarize_newest_events() SET lock_timeout = '500ms'; -- half of deadlock_timeout: it is this that gives way
 -- +goose StatementBegin
 DO $$
 DECLARE
@@ -175,6 +185,10 @@ BEGIN
         EXECUTE format('ALTER FUNCTION %s SET search_path = %s, pg_temp', f, current_setting('search_path'));
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
     END LOOP;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'weir_writer') THEN
+        REVOKE ALL ON summarized_ranges FROM weir_writer;
+        REVOKE EXECUTE ON FUNCTION summarize_newest_events_10(), summarize_forgotten_events_12() FROM weir_writer;
+    END IF;
 END $$;
 -- +goose StatementEnd
 SELECT weir_grant();
@@ -188,5 +202,6 @@ ALTER FUNCTION summarize_newest_events_10() RENAME TO summarize_newest_events;
 ALTER FUNCTION summarize_forgotten_events_12() RENAME TO summarize_forgotten_events;
 ALTER FUNCTION vacuum_full_chunks_only_12() RENAME TO vacuum_full_chunks_only;
 ALTER FUNCTION autosummarize_full_chunks_only_13() RENAME TO autosummarize_full_chunks_only;
+SELECT weir_grant();
 DROP TABLE summarized_ranges;
 ALTER TABLE events RESET (vacuum_index_cleanup);

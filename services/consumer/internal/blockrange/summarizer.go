@@ -1,6 +1,6 @@
 // Package blockrange keeps the block range index of the newest events up to date, so
-// that whoever asks for these reads them, and not all that came since autovacuum's last
-// visit. A function of the migrations does it, and says more.
+// that whoever asks for these reads them, and not all that came lately. A function of the
+// migrations does it (0014_block_range_map.sql), and says more.
 package blockrange
 
 import (
@@ -61,8 +61,8 @@ func (s *Summarizer) Run(ctx context.Context) error {
 	}
 }
 
-// Round summarizes what was filled since the last one, and then what is older, at most 500
-// ranges, unless another consumer is at it, and returns how many.
+// Round summarizes what was filled since the last one, and then what is older, for a second or
+// two at most, unless another consumer is at it, and returns how many ranges.
 func (s *Summarizer) Round(ctx context.Context) (ranges int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
