@@ -15,36 +15,58 @@ import (
 // Micros is a sum in millionths, of any size: ten values of the largest magnitude
 // that an event may have are more than 64 bits hold. It is immutable; the zero
 // value is 0.
-type Micros struct{ n *big.Int }
+type Micros struct {
+	small int64
+	large *big.Int // instead, where 64 bits are too few; a series adds up thousands that are not
+}
 
 // FromInt64 returns n millionths.
-func FromInt64(n int64) Micros { return Micros{big.NewInt(n)} }
+func FromInt64(n int64) Micros { return Micros{small: n} }
+
+func fromBig(n *big.Int) Micros {
+	if n.IsInt64() {
+		return FromInt64(n.Int64())
+	}
+	return Micros{large: n}
+}
 
 // Add returns m + o.
-func (m Micros) Add(o Micros) Micros { return Micros{new(big.Int).Add(m.int(), o.int())} }
+func (m Micros) Add(o Micros) Micros {
+	if m.large == nil && o.large == nil {
+		if sum := m.small + o.small; (sum > m.small) == (o.small > 0) { // it has not wrapped around
+			return FromInt64(sum)
+		}
+	}
+	return fromBig(new(big.Int).Add(m.int(), o.int()))
+}
 
 // Sub returns m - o.
-func (m Micros) Sub(o Micros) Micros { return Micros{new(big.Int).Sub(m.int(), o.int())} }
+func (m Micros) Sub(o Micros) Micros {
+	if m.large == nil && o.large == nil {
+		if rest := m.small - o.small; (rest < m.small) == (o.small > 0) {
+			return FromInt64(rest)
+		}
+	}
+	return fromBig(new(big.Int).Sub(m.int(), o.int()))
+}
 
 // Equal reports whether both are the same number.
 func (m Micros) Equal(o Micros) bool { return m.int().Cmp(o.int()) == 0 }
 
-var zero = new(big.Int)
-
 func (m Micros) int() *big.Int {
-	if m.n == nil {
-		return zero
+	if m.large == nil {
+		return big.NewInt(m.small)
 	}
-	return m.n
+	return m.large
 }
 
 // AppendJSON appends the sum as a JSON number of units: 1500000 is 1.5.
 func (m Micros) AppendJSON(dst []byte) []byte {
-	if m.int().IsInt64() {
-		return event.AppendMicros(dst, m.int().Int64())
+	if m.large == nil {
+		return event.AppendMicros(dst, m.small)
 	}
-	digits := new(big.Int).Abs(m.n).String() // more than 18 of them, as it is not an int64
-	if m.n.Sign() < 0 {
+	digits := new(big.Int).Abs(m.large).String() // more than 18 of them, as it is not an int64
+	if m.large.Sign() < 0 {
 		dst = append(dst, '-')
 	}
 	whole, fraction := digits[:len(digits)-6], strings.TrimRight(digits[len(digits)-6:], "0")
@@ -77,7 +99,7 @@ func (m *Micros) Scan(src any) error {
 	if !ok || strings.Trim(fraction, "0") != "" {
 		return fmt.Errorf("read sum: %q is not a whole number of millionths", text)
 	}
-	m.n = n
+	*m = fromBig(n)
 	return nil
 }
 

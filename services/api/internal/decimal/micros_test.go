@@ -1,6 +1,8 @@
 package decimal_test
 
 import (
+	"math"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,6 +35,22 @@ func TestZeroValueIsZero(t *testing.T) {
 	require.Equal(t, "0", m.String())
 	require.True(t, m.Add(decimal.FromInt64(5)).Sub(decimal.FromInt64(5)).Equal(m))
 	require.NoError(t, m.Scan(nil))
+}
+
+func TestSumsBeyond64BitsAreExact(t *testing.T) {
+	t.Parallel()
+	for _, a := range []int64{math.MinInt64, math.MinInt64 + 1, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64} {
+		for _, b := range []int64{math.MinInt64, math.MinInt64 + 1, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64} {
+			x, y := big.NewInt(a), big.NewInt(b)
+			var sum, rest decimal.Micros
+			require.NoError(t, sum.Scan(new(big.Int).Add(x, y).String()))
+			require.NoError(t, rest.Scan(new(big.Int).Sub(x, y).String()))
+			m, n := decimal.FromInt64(a), decimal.FromInt64(b)
+			require.Equal(t, sum.String(), m.Add(n).String(), "%d + %d", a, b)
+			require.Equal(t, rest.String(), m.Sub(n).String(), "%d - %d", a, b)
+			require.True(t, m.Add(n).Sub(n).Equal(m), "%d + %d - %d", a, b, b)
+		}
+	}
 }
 
 func TestWhatIsNoSumIsRefused(t *testing.T) {
