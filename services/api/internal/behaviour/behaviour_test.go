@@ -18,7 +18,7 @@ func someDeeds(n, users, times, steps int) []deed {
 	rows := make([]deed, n)
 	for i := range rows {
 		rows[i] = deed{who: hash(1 + rand.N(users)), moment: moment{time: rand.N(int64(times))}, steps: uint16(rand.N(1 << steps)), label: hash(1 + rand.N(3))}
-		rows[i].id[0], rows[i].id[15] = byte(rand.N(256)), byte(i)
+		rows[i].id[0], rows[i].id[14], rows[i].id[15] = byte(rand.N(256)), byte(i>>8), byte(i) // no two are the same
 		if rand.N(3) > 0 {
 			rows[i].steps &= uint16(rand.N(1 << steps))
 		}

@@ -1,11 +1,13 @@
 package span
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -29,7 +31,19 @@ type Output[T any] struct {
 	Status       int
 	CacheControl string `header:"Cache-Control" doc:"private, max-age=60 for a range that is past; private, no-cache for one that is still open"`
 	ETag         string `header:"ETag" doc:"Changes when the numbers do"`
-	Body         T
+	Body         Encoded[T]
+}
+
+// Encoded is a T as JSON: a series is a hundred kilobytes of it, which the ETag needs as
+// well as the answer.
+type Encoded[T any] struct{ json []byte }
+
+// MarshalJSON implements json.Marshaler.
+func (e Encoded[T]) MarshalJSON() ([]byte, error) { return e.json, nil }
+
+// Schema implements huma.SchemaProvider: it is that of a T.
+func (Encoded[T]) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[T](), true, "")
 }
 
 // NotModified is what an operation with such an answer declares besides it.
@@ -41,21 +55,34 @@ func NotModified() map[string]*huma.Response {
 // it. Events before until are what it is made of. The ETag is weak: as_of is left out of it,
 // because it changes with every answer.
 func Answer[T any](known Known, until time.Time, meta *Meta, body *T) (*Output[T], error) {
-	asOf := meta.AsOf
-	meta.AsOf = time.Time{}
-	data, err := json.Marshal(body)
-	meta.AsOf = asOf
+	data, err := encode(body)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	sum := sha256.Sum256(data)
-	out := &Output[T]{Status: http.StatusOK, CacheControl: "private, no-cache", Body: *body,
-		ETag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	if !until.After(asOf) {
+	asOf, err := encode(meta.AsOf)
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	before, after, _ := bytes.Cut(data, append([]byte(`"as_of":`), asOf...)) // within a text the quotes are escaped
+	hash := sha256.New()
+	hash.Write(before)
+	hash.Write(after)
+	out := &Output[T]{Status: http.StatusOK, CacheControl: "private, no-cache", Body: Encoded[T]{data},
+		ETag: `W/"` + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:12]) + `"`}
+	if !until.After(meta.AsOf) {
 		out.CacheControl = "private, max-age=60"
 	}
 	if strings.Contains(known.IfNoneMatch, strings.TrimPrefix(out.ETag, "W/")) || known.IfNoneMatch == "*" {
 		out.Status = http.StatusNotModified
 	}
 	return out, nil
+}
+
+// encode leaves <, > and & as they are, which paths are full of.
+func encode(v any) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), err
 }
