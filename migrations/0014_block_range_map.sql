@@ -27,7 +27,6 @@ CREATE TABLE summarized_ranges (
 
 ALTER FUNCTION summarize_newest_events() RENAME TO summarize_newest_events_10;
 ALTER FUNCTION summarize_forgotten_events() RENAME TO summarize_forgotten_events_12;
-ALTER FUNCTION vacuum_full_chunks_only() RENAME TO vacuum_full_chunks_only_12;
 ALTER FUNCTION autosummarize_full_chunks_only() RENAME TO autosummarize_full_chunks_only_13;
 
 -- Returns how many ranges it summarized, the newest chunk's first: in their order those that
@@ -118,41 +117,22 @@ BEGIN
         INSERT INTO summarized_ranges VALUES (known.*)
         ON CONFLICT (name) DO UPDATE SET file = known.file, first = known.first, beyond = known.beyond, again = known.again;
     END LOOP;
+    DELETE FROM summarized_ranges WHERE to_regclass(name) IS NULL; -- dropped with their chunks
     RETURN done;
 END $$;
 -- +goose StatementEnd
 
--- As in 0012_vacuum_later.sql, and turns autosummarize off. It takes the owner's rights, and a
--- lock (ACCESS EXCLUSIVE) on an index that the version before had told to summarize by itself.
--- Who does not get it soon is told next time. Returns how many were told.
+-- Tells indexes that the version before had told to summarize by themselves not to; returns how
+-- many. It takes the owner's rights, and a lock (ACCESS EXCLUSIVE) on each until it ends. Who does
+-- not get one soon goes on next time.
 -- +goose StatementBegin
-CREATE FUNCTION vacuum_full_chunks_only() RETURNS integer
+CREATE FUNCTION autosummarize_no_chunk() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-    later CONSTANT text := 'autovacuum_vacuum_insert_threshold=-1';
-    relation regclass;
-    open     boolean;
-    told     integer := 0;
+    index regclass;
+    told  integer := 0;
 BEGIN
-    FOR relation, open IN
-        SELECT r.oid, c.range_end > now()
-        FROM timescaledb_information.chunks c
-        JOIN pg_class r ON r.oid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
-        WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
-          AND (c.range_end > now()) <> (later = ANY (coalesce(r.reloptions, '{}')))
-    LOOP
-        BEGIN
-            IF open THEN
-                EXECUTE format('ALTER TABLE %s SET (%s)', relation, later);
-            ELSE
-                EXECUTE format('ALTER TABLE %s RESET (autovacuum_vacuum_insert_threshold)', relation);
-            END IF;
-            told := told + 1;
-        EXCEPTION WHEN lock_not_available THEN
-            EXIT;
-        END;
-    END LOOP;
-    FOR relation IN
+    FOR index IN
         SELECT r.oid
         FROM timescaledb_information.chunks c
         JOIN pg_index i ON i.indrelid = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass
@@ -160,13 +140,12 @@ BEGIN
         WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = 'events'
     LOOP
         BEGIN
-            EXECUTE format('ALTER INDEX %s SET (autosummarize = off)', relation);
+            EXECUTE format('ALTER INDEX %s SET (autosummarize = off)', index);
             told := told + 1;
         EXCEPTION WHEN lock_not_available THEN
-            EXIT; -- what it has told is locked until it ends
+            EXIT;
         END;
     END LOOP;
-    DELETE FROM summarized_ranges WHERE to_regclass(name) IS NULL; -- dropped with their chunks
     RETURN told;
 END $$;
 -- +goose StatementEnd
@@ -175,32 +154,44 @@ END $$;
 CREATE FUNCTION summarize_forgotten_events() RETURNS integer LANGUAGE sql AS 'SELECT 0';
 CREATE FUNCTION autosummarize_full_chunks_only() RETURNS integer LANGUAGE sql AS 'SELECT 0';
 
+ALTER FUNCTION weir_grant() RENAME TO weir_grant_13;
+-- +goose StatementBegin
+CREATE FUNCTION weir_grant() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM weir_grant_13();
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'weir_writer') THEN
+        GRANT EXECUTE ON FUNCTION autosummarize_no_chunk() TO weir_writer;
+    END IF;
+END $$;
+-- +goose StatementEnd
 ALTER FUNCTION summarize_newest_events() SET lock_timeout = '500ms'; -- half of deadlock_timeout: it is this that gives way
 -- +goose StatementBegin
 DO $$
 DECLARE
     f text;
 BEGIN
-    FOREACH f IN ARRAY ARRAY['summarize_newest_events()', 'vacuum_full_chunks_only()', 'summarize_forgotten_events()', 'autosummarize_full_chunks_only()'] LOOP
+    FOREACH f IN ARRAY ARRAY['weir_grant()', 'summarize_newest_events()', 'autosummarize_no_chunk()', 'summarize_forgotten_events()', 'autosummarize_full_chunks_only()'] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %s, pg_temp', f, current_setting('search_path'));
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
     END LOOP;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'weir_writer') THEN
         REVOKE ALL ON summarized_ranges FROM weir_writer;
-        REVOKE EXECUTE ON FUNCTION summarize_newest_events_10(), summarize_forgotten_events_12() FROM weir_writer;
+        REVOKE EXECUTE ON FUNCTION summarize_newest_events_10(), summarize_forgotten_events_12(), autosummarize_full_chunks_only_13() FROM weir_writer;
     END IF;
 END $$;
 -- +goose StatementEnd
 SELECT weir_grant();
 
 -- +goose Down
+DROP FUNCTION weir_grant();
+ALTER FUNCTION weir_grant_13() RENAME TO weir_grant;
+DROP FUNCTION autosummarize_no_chunk();
 DROP FUNCTION summarize_newest_events();
 DROP FUNCTION summarize_forgotten_events();
-DROP FUNCTION vacuum_full_chunks_only();
 DROP FUNCTION autosummarize_full_chunks_only();
 ALTER FUNCTION summarize_newest_events_10() RENAME TO summarize_newest_events;
 ALTER FUNCTION summarize_forgotten_events_12() RENAME TO summarize_forgotten_events;
-ALTER FUNCTION vacuum_full_chunks_only_12() RENAME TO vacuum_full_chunks_only;
 ALTER FUNCTION autosummarize_full_chunks_only_13() RENAME TO autosummarize_full_chunks_only;
 SELECT weir_grant();
 DROP TABLE summarized_ranges;
