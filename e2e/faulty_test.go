@@ -25,14 +25,9 @@ const faultAt = "WEIR_E2E_FAULT_AT"
 
 // What may happen to it.
 const (
-	killed   = "killed"
-	killedIn = "killed shortly after" // while the step's next command is on its way
-	frozen   = "frozen"               // SIGSTOP, the first time only
+	killed = "killed"
+	frozen = "frozen" // SIGSTOP, the first time only
 )
-
-// shortly is enough for a command to reach the server, and less than it takes there
-// when a test has slowed it down.
-const shortly = 200 * time.Millisecond
 
 // consumeFaultily is what such a process does.
 func consumeFaultily(fault string) (exitCode int) {
@@ -51,8 +46,6 @@ func consumeFaultily(fault string) (exitCode int) {
 			case killed:
 				_ = syscall.Kill(self, syscall.SIGKILL)
 				select {}
-			case killedIn:
-				time.AfterFunc(shortly, func() { _ = syscall.Kill(self, syscall.SIGKILL) })
 			case frozen:
 				once.Do(func() {
 					fmt.Println(frozen)

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -49,22 +51,23 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 	pool := open(t, box)
 	// Neat, so that each first batch goes all the way of first deliveries.
 	tr := newTraffic(t, box, seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
-	hurry := dawdle(t, box)
 	first, redelivered := consumer.Steps()
-	first, redelivered = append(first, commitSent), append(redelivered, commitSent)
 
 	tr.publish(t, 2000)
 	// They leave each other's entries alone, however long it takes until all are dead.
-	victims := killEach(t, box, first, "first", "CLAIM_MIN_IDLE=10m")
-	for step, name := range victims {
-		pending, stored := leftBy(t, box, name)
+	const alone = "CLAIM_MIN_IDLE=10m"
+	pending, stored := leftBy(t, tr, pool, killAtCommit(t, box, pool, "first", alone))
+	require.Positive(t, pending, commitSent)
+	require.Positive(t, stored, commitSent)
+	for step, name := range killEach(t, box, first, "first", alone) {
+		pending, stored := leftBy(t, tr, pool, name)
 		switch step {
 		case "gathered", "decoded", "keys resolved", "copying", "copied", "dead-lettered", "counted":
 			require.Positive(t, pending, step)
 			require.Zero(t, stored, step)
-		case commitSent, "committed", "published":
+		case "committed", "published":
 			require.Positive(t, pending, step)
-			require.Eventually(t, func() bool { _, stored := leftBy(t, box, name); return stored > 0 }, patience, 20*time.Millisecond, step)
+			require.Positive(t, stored, step)
 		case "acknowledged":
 			require.Zero(t, stored, "what is stored is acknowledged, what is pending was only read ahead")
 		default:
@@ -74,9 +77,9 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 
 	tr.publish(t, 2000)
 	tr.hoard(t)
+	killAtCommit(t, box, pool, "second")
 	killEach(t, box, redelivered, "second")
 
-	hurry()
 	takesOver(t, box)
 	tr.check(t, box)
 	require.Positive(t, number(t, pool, `SELECT count(*) FROM dead_letters`))
@@ -100,12 +103,8 @@ func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix 
 	names := map[consumer.Step]string{}
 	var victims []faulty
 	for _, step := range steps {
-		what, where := killed, step
-		if step == commitSent {
-			what, where = killedIn, "counted"
-		}
 		names[step] = prefix + "-" + strings.ReplaceAll(string(step), " ", "-")
-		victims = append(victims, runFaulty(t, box, what, where, slices.Concat(frugal, settings, []string{"CONSUMER_NAME=" + names[step]})...))
+		victims = append(victims, runFaulty(t, box, killed, step, slices.Concat(frugal, settings, []string{"CONSUMER_NAME=" + names[step]})...))
 	}
 	for _, v := range victims {
 		v.dies(t)
@@ -113,18 +112,51 @@ func killEach(t *testing.T, box *harness.Sandbox, steps []consumer.Step, prefix 
 	return names
 }
 
+// killAtCommit runs one consumer and kills it while PostgreSQL is busy with the COMMIT
+// of its batch, which then comes to its end with nobody there to hear of it. It returns
+// the consumer's name.
+func killAtCommit(t *testing.T, box *harness.Sandbox, pool *pgxpool.Pool, prefix string, settings ...string) (name string) {
+	t.Helper()
+	name = prefix + "-commit-sent"
+	// Each COMMIT of a batch waits for a lock, which is ours.
+	_, err := pool.Exec(t.Context(), `
+		CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM pg_advisory_xact_lock_shared(1);
+			RETURN NULL;
+		END $$;
+		CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON rollup_deltas DEFERRABLE INITIALLY DEFERRED
+			FOR EACH ROW EXECUTE FUNCTION wait()`)
+	require.NoError(t, err)
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1)`)
+	require.NoError(t, err)
+
+	victim := run(t, box, "weir-consumer", slices.Concat(frugal, settings, []string{"CONSUMER_NAME=" + name})...)
+	const committing = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+		AND application_name = 'weir-consumer' AND query ILIKE 'commit%' AND state = 'active'`
+	reach(t, pool, 1, committing+` AND wait_event = 'advisory'`)
+	victim.Kill()
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Eventually(t, func() bool { return number(t, pool, committing) == 0 }, patience, 5*time.Millisecond)
+	_, err = pool.Exec(t.Context(), `DROP FUNCTION wait CASCADE`)
+	require.NoError(t, err)
+	return name
+}
+
 // leftBy counts the entries that a consumer left pending, and the events among them
 // that are stored all the same.
-func leftBy(t *testing.T, box *harness.Sandbox, name string) (pending, stored int64) {
+func leftBy(t *testing.T, tr *traffic, pool *pgxpool.Pool, name string) (pending, stored int64) {
 	t.Helper()
-	client := connect(t, box)
-	list, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{
-		Stream: box.StreamName, Group: "weir", Consumer: name, Start: "-", End: "+", Count: 10_000,
+	list, err := tr.client.XPendingExt(t.Context(), &redis.XPendingExtArgs{
+		Stream: tr.stream, Group: "weir", Consumer: name, Start: "-", End: "+", Count: 10_000,
 	}).Result()
 	require.NoError(t, err)
 	var ids []string
 	for _, mark := range list { // of a chunk of so many entries
-		entries, err := client.XRangeN(t.Context(), box.StreamName, mark.ID, "+", mark.RetryCount).Result()
+		entries, err := tr.client.XRangeN(t.Context(), tr.stream, mark.ID, "+", mark.RetryCount).Result()
 		require.NoError(t, err)
 		require.Len(t, entries, int(mark.RetryCount), "nobody trims what is pending")
 		pending += mark.RetryCount
@@ -135,29 +167,7 @@ func leftBy(t *testing.T, box *harness.Sandbox, name string) (pending, stored in
 			}
 		}
 	}
-	return pending, number(t, open(t, box), `SELECT count(*) FROM events WHERE id = ANY ($1::uuid[])`, ids)
-}
-
-// dawdle makes each COMMIT of a batch take longer than a process that is killed shortly
-// after it sent it has to live, until the function that it returns is called.
-func dawdle(t *testing.T, box *harness.Sandbox) (hurry func()) {
-	t.Helper()
-	pool := open(t, box)
-	_, err := pool.Exec(t.Context(), `
-		CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
-		BEGIN
-			IF current_setting('weir.dawdled', true) IS DISTINCT FROM 'yes' THEN
-				PERFORM set_config('weir.dawdled', 'yes', true), pg_sleep(0.4);
-			END IF;
-			RETURN NULL;
-		END $$;
-		CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON rollup_deltas DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW EXECUTE FUNCTION dawdle()`)
-	require.NoError(t, err)
-	return func() {
-		_, err := pool.Exec(t.Context(), `DROP TRIGGER dawdle ON rollup_deltas`)
-		require.NoError(t, err)
-	}
+	return pending, number(t, pool, `SELECT count(*) FROM events WHERE id = ANY ($1::uuid[])`, ids)
 }
 
 // TestFrozenConsumersThatComeBackDoubleNothing freezes consumers outside and at every
