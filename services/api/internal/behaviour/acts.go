@@ -1,7 +1,6 @@
 package behaviour
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
@@ -33,16 +32,28 @@ type kind struct {
 // remembered are the fields that kinds have. A filter within them is asked once a kind.
 var remembered = []string{"type", "path"}
 
-func (k *kind) taken(by filter.Expr) bool { return by.Match(&event.Event{Type: k.typ, Path: k.path}) }
+// taken tells of each kind whether a filter within what is remembered takes it.
+func (a *acts) taken(by filter.Expr) []bool {
+	list := make([]bool, len(a.kinds))
+	var e event.Event // one for all: of a busy day there are a hundred thousand kinds
+	for i := range a.kinds {
+		e.Type, e.Path = a.kinds[i].typ, a.kinds[i].path
+		list[i] = by.Match(&e)
+	}
+	return list
+}
 
-// mask has a bit for each filter that takes the kind.
-func (k *kind) mask(filters ...filter.Expr) (bits uint16) {
-	for i, f := range filters {
-		if k.taken(f) {
-			bits |= 1 << i
+// masks has a bit of each kind for each filter that takes it.
+func (a *acts) masks(filters ...filter.Expr) []uint16 {
+	list := make([]uint16, len(a.kinds))
+	for bit, f := range filters {
+		for i, taken := range a.taken(f) {
+			if taken {
+				list[i] |= 1 << bit
+			}
 		}
 	}
-	return bits
+	return list
 }
 
 // of is the kind's field, type or path, by its hash and text; 0 when it has none.
@@ -67,14 +78,6 @@ func (a *acts) between(from, to int64) []act {
 
 // time of an act, microseconds since 1970.
 func (a *acts) time(one *act) int64 { return a.start + int64(one.after) }
-
-// moment is when the nth of some acts was. Its place among them stands for its id, which is
-// not remembered.
-func (a *acts) moment(one *act, n int) (m moment) {
-	m.time = a.time(one)
-	binary.BigEndian.PutUint64(m.id[:], uint64(n))
-	return m
-}
 
 func (a *acts) bytes() uint32 {
 	n := 200 + 24*cap(a.list)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -45,8 +46,8 @@ func TestASliceIsInTheOrderOfTimeAndId(t *testing.T) {
 	}
 }
 
-// inParts hands rows over as a scan does: in order from part to part, in none inside.
-func inParts(t *testing.T, rows []deed, add func([]deed) error) {
+// inParts hands rows over part by part, as a scan does that found them in no order.
+func inParts(t *testing.T, rows []deed, add func(iter.Seq[*deed]) error) {
 	t.Helper()
 	rows = slices.Clone(rows)
 	for len(rows) > 0 {
@@ -56,7 +57,7 @@ func inParts(t *testing.T, rows []deed, add func([]deed) error) {
 		}
 		part := rows[:n]
 		rand.Shuffle(n, func(i, j int) { part[i], part[j] = part[j], part[i] })
-		require.NoError(t, add(part))
+		require.NoError(t, add(inOrder(part)))
 		rows = rows[n:]
 	}
 }
@@ -69,15 +70,15 @@ func naive(mine []deed, steps int, window int64) (best attempt) {
 		if mine[i].steps&1 == 0 {
 			continue
 		}
-		a := attempt{start: int32(i + 1), label: mine[i].label, times: []int64{mine[i].time}}
+		a := attempt{start: int32(i + 1), label: mine[i].label, begun: mine[i].time}
 		reached := []int{i}
-		for j := i + 1; j < len(mine) && len(a.times) < steps; j++ {
-			if mine[j].time-mine[i].time <= window && mine[j].steps&(1<<len(a.times)) != 0 {
-				a.times, reached = append(a.times, mine[j].time), append(reached, j)
+		for j := i + 1; j < len(mine) && a.depth() < steps; j++ {
+			if mine[j].time-mine[i].time <= window && mine[j].steps&(1<<a.depth()) != 0 {
+				a.later, reached = append(a.later, mine[j].time), append(reached, j)
 			}
 		}
 		last := reached[len(reached)-1]
-		if len(a.times) > len(best.times) || len(a.times) == len(best.times) && last <= at {
+		if a.depth() > best.depth() || a.depth() == best.depth() && last <= at {
 			best, at = a, last
 		}
 	}
@@ -89,7 +90,7 @@ func TestBestAttemptIsWhatTryingAllOfThemFinds(t *testing.T) {
 	for range 3000 {
 		steps, window := 2+rand.N(3), int64(1+rand.N(30))
 		rows := someDeeds(1+rand.N(60), 3, 10+rand.N(60), steps)
-		f := funnel{steps: steps, window: window, users: map[hash]*traveller{}}
+		f := newFunnel(steps, time.Duration(window)*time.Microsecond)
 		inParts(t, rows, f.add)
 		for who := hash(1); who <= 3; who++ {
 			var mine []deed
@@ -99,12 +100,14 @@ func TestBestAttemptIsWhatTryingAllOfThemFinds(t *testing.T) {
 				}
 			}
 			want := naive(mine, steps, window)
-			if len(want.times) == 0 {
-				require.Nil(t, f.users[who])
+			got := f.users.find(who)
+			if want.depth() == 0 {
+				require.Nil(t, got)
 				continue
 			}
-			require.Equal(t, want.times, f.users[who].best.times)
-			require.Equal(t, want.label, f.users[who].best.label)
+			require.Equal(t, want.begun, got.best.begun)
+			require.Equal(t, want.later, got.best.later)
+			require.Equal(t, want.label, got.best.label)
 		}
 	}
 }
@@ -114,7 +117,7 @@ func TestPathsAreTheEventsNextToTheFirstOne(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		for range 1000 {
 			rows := someDeeds(1+rand.N(60), 4, 60, 2)
-			trails := trails{steps: 1 + rand.N(maxPathSteps), before: before, sessions: map[hash]*trail{}}
+			trails := newTrails(1+rand.N(maxPathSteps), before)
 			inParts(t, rows, trails.add)
 			want, sessions := map[string]int64{}, int64(0)
 			name := map[hash]string{1: "a", 2: "b", 3: "c"}

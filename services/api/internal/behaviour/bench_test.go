@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -11,10 +12,10 @@ import (
 // put together: what maxSubjects bounds. Half of the users come to the last step.
 func BenchmarkState(b *testing.B) {
 	const subjects = 1_000_000
-	deeds := func(steps int, add func([]deed) error) error {
+	deeds := func(steps int, add func(iter.Seq[*deed]) error) error {
 		for i := range subjects {
 			for step := range 1 + i%2*(steps-1) {
-				if err := add([]deed{{who: hash(i)*0x9e3779b97f4a7c15 | 1, moment: moment{time: int64(step)}, steps: 1 << step, label: 1}}); err != nil {
+				if err := add(each([]deed{{who: hash(i)*0x9e3779b97f4a7c15 | 1, moment: moment{time: int64(step)}, steps: 1 << step, label: 1}})); err != nil {
 					return err
 				}
 			}
@@ -23,30 +24,30 @@ func BenchmarkState(b *testing.B) {
 	}
 	for name, fill := range map[string]func() (any, error){
 		"session": func() (any, error) {
-			v := &visits{names: &names{}, index: map[hash]int32{}}
+			v := newVisits(&names{})
 			for i := range subjects {
-				if err := v.add([]visit{{session: hash(i)*0x9e3779b97f4a7c15 | 1, view: true}}); err != nil {
+				if err := v.add(each([]visit{{session: hash(i)*0x9e3779b97f4a7c15 | 1, view: true}})); err != nil {
 					return nil, err
 				}
 			}
 			return v, nil
 		},
 		"user of a funnel of 3 steps": func() (any, error) {
-			f := &funnel{steps: 3, window: 10, users: map[hash]*traveller{}}
+			f := newFunnel(3, 10*time.Microsecond)
 			return f, deeds(3, f.add)
 		},
 		"user of a funnel of 10 steps": func() (any, error) {
-			f := &funnel{steps: 10, window: 10, users: map[hash]*traveller{}}
+			f := newFunnel(10, 10*time.Microsecond)
 			return f, deeds(10, f.add)
 		},
 		"session of paths": func() (any, error) {
-			t := &trails{steps: maxPathSteps, sessions: map[hash]*trail{}}
+			t := newTrails(maxPathSteps, false)
 			return t, deeds(1, t.add)
 		},
 		"user of retention": func() (any, error) {
 			c := newCohorts([]time.Time{time.Unix(0, 0), time.Unix(1, 0)})
 			for i := range subjects {
-				if err := c.add([]mark{{who: hash(i)*0x9e3779b97f4a7c15 | 1, joins: true}}); err != nil {
+				if err := c.add(each([]mark{{who: hash(i)*0x9e3779b97f4a7c15 | 1, joins: true}})); err != nil {
 					return nil, err
 				}
 			}

@@ -89,13 +89,13 @@ func registerFunnel(api huma.API, q *questions) {
 		}
 		defer done()
 		var known names
-		r := reading[deed]{from: s.From, to: s.To.Add(window), first: s.From, where: where}
+		r := reading[deed]{from: s.From, to: s.To.Add(window), first: s.From, where: where, order: inOrder[deed]}
 		r.scan.choose(where, steps, s, in.GroupBy)
 		r.decoder = func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }
 		if filter.And(steps...).Within(remembered...) && (in.GroupBy == "" || slices.Contains(remembered, in.GroupBy)) {
 			r.recall = recallSteps(steps, s, in.GroupBy, &known)
 		}
-		f := funnel{steps: len(steps), window: window.Microseconds(), users: map[hash]*traveller{}}
+		f := newFunnel(len(steps), window)
 		asOf, err := run(ctx, q, r, f.add)
 		if err != nil {
 			return nil, err
@@ -128,12 +128,11 @@ func (s *scan) choose(where filter.Expr, steps []filter.Expr, of span.Span, grou
 }
 
 // recallSteps does with what is remembered as choose does with the table.
-func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names) func(*acts) (func(*act, int, *deed) bool, error) {
+func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names) func(*acts) (func(*act, *deed) bool, error) {
 	to := of.To.UnixMicro()
-	return func(a *acts) (func(*act, int, *deed) bool, error) {
-		masks, labels := make([]uint16, len(a.kinds)), make([]hash, len(a.kinds))
+	return func(a *acts) (func(*act, *deed) bool, error) {
+		masks, labels := a.masks(steps...), make([]hash, len(a.kinds))
 		for i := range a.kinds {
-			masks[i] = a.kinds[i].mask(steps...)
 			if groupBy == "" || masks[i]&1 == 0 {
 				continue
 			}
@@ -145,8 +144,8 @@ func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names
 				return nil, err
 			}
 		}
-		return func(one *act, n int, d *deed) bool {
-			*d = deed{moment: a.moment(one, n), who: one.actor, steps: masks[one.kind], label: labels[one.kind]}
+		return func(one *act, d *deed) bool {
+			*d = deed{moment: moment{time: a.time(one)}, who: one.actor, steps: masks[one.kind], label: labels[one.kind]}
 			if d.time >= to {
 				d.steps &^= 1
 			}

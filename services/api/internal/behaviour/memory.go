@@ -3,6 +3,7 @@ package behaviour
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -88,7 +89,11 @@ func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Tim
 	end := func() {
 		switch {
 		case known != nil:
-			parts = append(parts, r.retell(known))
+			list := known
+			parts = append(parts, func(_ context.Context, _ pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
+				rows, err := r.retell(list)
+				return rows, into, err
+			})
 		case run != nil:
 			parts = append(parts, r.read(m, s, key, run))
 		}
@@ -119,38 +124,38 @@ func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Tim
 	return parts
 }
 
-// retell makes rows of what is remembered.
-func (r *reading[T]) retell(list []*acts) part[T] {
-	within := r.where.Within(remembered...) // else acts are remembered of these events only
-	return func(_ context.Context, _ pgx.Tx, into []T) ([]T, error) {
-		for _, a := range list {
-			row, err := r.recall(a)
-			if err != nil {
-				return nil, err
-			}
-			taken := make([]bool, len(a.kinds))
-			for i := range a.kinds {
-				taken[i] = !within || a.kinds[i].taken(r.where)
-			}
+// retell makes rows of what is remembered, one at a time: they are as many as the events,
+// and are in order already.
+func (r *reading[T]) retell(list []*acts) (iter.Seq[*T], error) {
+	which := r.where
+	if !which.Within(remembered...) {
+		which = filter.Expr{} // what is remembered are these events only
+	}
+	fill, taken := make([]func(*act, *T) bool, len(list)), make([][]bool, len(list))
+	for n, a := range list {
+		var err error
+		if fill[n], err = r.recall(a); err != nil {
+			return nil, err
+		}
+		taken[n] = a.taken(which)
+	}
+	return func(yield func(*T) bool) {
+		var row T
+		for n, a := range list {
+			fill, taken := fill[n], taken[n]
 			span := a.between(r.from.UnixMicro(), r.to.UnixMicro())
-			into = slices.Grow(into, len(span))
 			for i := range span {
-				if !taken[span[i].kind] {
-					continue
-				}
-				var zero T
-				if into = append(into, zero); !row(&span[i], i, &into[len(into)-1]) {
-					into = into[:len(into)-1]
+				if taken[span[i].kind] && fill(&span[i], &row) && !yield(&row) {
+					return
 				}
 			}
 		}
-		return into, nil
-	}
+	}, nil
 }
 
 // read reads pieces that follow each other, and remembers those that were told of.
 func (r *reading[T]) read(m *memory, s scan, key string, pieces []piece) part[T] {
-	return func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error) {
+	return func(ctx context.Context, tx pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
 		var kinds []kind
 		events := int64(0)
 		for _, p := range pieces {
@@ -159,7 +164,7 @@ func (r *reading[T]) read(m *memory, s scan, key string, pieces []piece) part[T]
 		first, end := pieces[0].Start, pieces[len(pieces)-1].end()
 		rows, err := fill(ctx, tx, s.sql(), append(slices.Clone(s.args), first, end), make([]found, 0, events), finder(&kinds))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		list := gather(pieces, rows, kinds)
 		for _, a := range list {
@@ -168,6 +173,7 @@ func (r *reading[T]) read(m *memory, s scan, key string, pieces []piece) part[T]
 				m.acts.Set(a.place(key), a)
 			}
 		}
-		return r.retell(list)(ctx, tx, into)
+		retold, err := r.retell(list)
+		return retold, into, err
 	}
 }

@@ -83,7 +83,7 @@ func registerPaths(api huma.API, q *questions) {
 		defer done()
 		before := in.Direction == "before"
 		var known names
-		r := reading[deed]{from: s.From, to: s.To.Add(margin), first: s.From, where: where}
+		r := reading[deed]{from: s.From, to: s.To.Add(margin), first: s.From, where: where, order: inOrder[deed]}
 		if before {
 			r.from, r.to = s.From.Add(-margin), s.To
 		}
@@ -92,7 +92,7 @@ func registerPaths(api huma.API, q *questions) {
 		if start.Within(remembered...) {
 			r.recall = recallTrail(start, s, in.By, &known)
 		}
-		t := trails{steps: in.Steps, before: before, sessions: map[hash]*trail{}}
+		t := newTrails(in.Steps, before)
 		asOf, err := run(ctx, q, r, t.add)
 		if err != nil {
 			return nil, err
@@ -116,21 +116,21 @@ func (s *scan) follow(where, start filter.Expr, of span.Span, by string) {
 }
 
 // recallTrail does with what is remembered as follow does with the table.
-func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(*acts) (func(*act, int, *deed) bool, error) {
+func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(*acts) (func(*act, *deed) bool, error) {
 	from, to := of.From.UnixMicro(), of.To.UnixMicro()
-	return func(a *acts) (func(*act, int, *deed) bool, error) {
+	return func(a *acts) (func(*act, *deed) bool, error) {
 		type label struct {
 			hash
 			starts, followed bool
 		}
-		labels := make([]label, len(a.kinds))
+		labels, starting := make([]label, len(a.kinds)), a.taken(start)
 		for i := range a.kinds {
 			k := &a.kinds[i]
 			hash, name := k.typeHash, k.typ
 			if by == "path" {
 				hash, name = k.pathHash, k.path // of no path too
 			}
-			labels[i] = label{hash, k.taken(start), by != "path" || k.typ == "page_view"}
+			labels[i] = label{hash, starting[i], by != "path" || k.typ == "page_view"}
 			if !labels[i].followed && !labels[i].starts {
 				continue
 			}
@@ -138,9 +138,9 @@ func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(
 				return nil, err
 			}
 		}
-		return func(one *act, n int, d *deed) bool {
+		return func(one *act, d *deed) bool {
 			l := &labels[one.kind]
-			*d = deed{moment: a.moment(one, n), who: one.session, label: l.hash}
+			*d = deed{moment: moment{time: a.time(one)}, who: one.session, label: l.hash}
 			if l.starts && d.time >= from && d.time < to {
 				d.steps = 1
 			}

@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"context"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -22,21 +23,34 @@ type reading[T any] struct {
 	// PostgreSQL's binary form.
 	scan    scan
 	decoder func() func(*T, [][]byte) error
+	order   func([]T) iter.Seq[*T] // goes through the rows of a slice
 
 	// Or they are made of what is remembered: recall makes a function for a piece's acts that
-	// fills the row of an act, which is the nth of those, and reports whether it is to have
-	// one. Nil when the question needs to know more than acts tell.
-	recall func(*acts) (func(a *act, n int, row *T) bool, error)
+	// fills the row of an act, and reports whether it is to have one. Nil when the question
+	// needs to know more than acts tell.
+	recall func(*acts) (func(a *act, row *T) bool, error)
 }
 
-// part reads the rows of a part of a stretch, into memory that is there already.
-type part[T any] func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error)
+// part reads the rows of a part of a stretch. It may do so into memory that is there already,
+// which it returns, grown perhaps, for the next part.
+type part[T any] func(ctx context.Context, tx pgx.Tx, into []T) (rows iter.Seq[*T], used []T, err error)
+
+// each goes through rows as they come.
+func each[T any](rows []T) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for i := range rows {
+			if !yield(&rows[i]) {
+				return
+			}
+		}
+	}
+}
 
 // run reads a stretch in parts, and hands their rows to consume part by part, in the order
 // of time: so whoever consumes them need only remember users or sessions, not events.
-// Within a part they are in no order. Their memory is used again after the call. The error,
-// if any, is the answer for the client.
-func run[T any](ctx context.Context, q *questions, r reading[T], consume func([]T) error) (asOf time.Time, err error) {
+// Within a part they are in the reading's order. A row is another one at the next step. The
+// error, if any, is the answer for the client.
+func run[T any](ctx context.Context, q *questions, r reading[T], consume func(iter.Seq[*T]) error) (asOf time.Time, err error) {
 	return q.AskTogether(ctx, readers, func(ctx context.Context, txs []pgx.Tx) error {
 		if err := query.Kept(ctx, txs[0], "from", query.Events(r.first)); err != nil {
 			return err
@@ -67,10 +81,14 @@ SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL plan_cache_mode = force_custom_plan`
 
 // inTurn reads parts side by side and consumes them one after the other.
-func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume func([]T) error) error {
-	read := make([]chan []T, len(parts))
+func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume func(iter.Seq[*T]) error) error {
+	type result struct {
+		rows iter.Seq[*T]
+		used []T
+	}
+	read := make([]chan result, len(parts))
 	for i := range read {
-		read[i] = make(chan []T, 1)
+		read[i] = make(chan result, 1)
 	}
 	// As many buffers as parts may be read and not consumed: one for each reader, and one
 	// that waits while the consumer has another.
@@ -86,9 +104,9 @@ func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume f
 				return err
 			}
 			for {
-				var rows []T
+				var into []T
 				select {
-				case rows = <-free:
+				case into = <-free:
 				case <-ctx.Done():
 					return ctx.Err()
 				}
@@ -96,22 +114,22 @@ func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume f
 				if i >= len(parts) {
 					return nil
 				}
-				rows, err := parts[i](ctx, tx, rows[:0])
+				rows, used, err := parts[i](ctx, tx, into[:0])
 				if err != nil {
 					return err
 				}
-				read[i] <- rows
+				read[i] <- result{rows, used}
 			}
 		})
 	}
 	group.Go(func() error {
 		for i := range read {
 			select {
-			case rows := <-read[i]:
-				if err := consume(rows); err != nil {
+			case part := <-read[i]:
+				if err := consume(part.rows); err != nil {
 					return err
 				}
-				free <- rows
+				free <- part.used
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/http"
 	"time"
 
@@ -72,7 +73,7 @@ func registerRetention(api huma.API, q *questions) {
 		}
 		defer done()
 		s := span.Span{From: periods[0], To: periods[len(periods)-1]}
-		r := reading[mark]{from: s.From, to: s.To, first: s.From, where: where, decoder: func() func(*mark, [][]byte) error { return decodeMark }}
+		r := reading[mark]{from: s.From, to: s.To, first: s.From, where: where, order: each[mark], decoder: func() func(*mark, [][]byte) error { return decodeMark }}
 		r.scan.mark(where, start, returns)
 		if filter.And(start, returns).Within(remembered...) {
 			r.recall = recallMarks(start, returns)
@@ -148,13 +149,10 @@ func (s *scan) mark(where, start, returns filter.Expr) {
 }
 
 // recallMarks does with what is remembered as mark does with the table.
-func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, int, *mark) bool, error) {
-	return func(a *acts) (func(*act, int, *mark) bool, error) {
-		masks := make([]uint16, len(a.kinds))
-		for i := range a.kinds {
-			masks[i] = a.kinds[i].mask(start, returns)
-		}
-		return func(one *act, _ int, m *mark) bool {
+func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, *mark) bool, error) {
+	return func(a *acts) (func(*act, *mark) bool, error) {
+		masks := a.masks(start, returns)
+		return func(one *act, m *mark) bool {
 			bits := masks[one.kind]
 			*m = mark{who: one.actor, time: a.time(one), joins: bits&1 != 0, returns: bits&2 != 0}
 			return bits != 0
@@ -180,24 +178,23 @@ func decodeMark(m *mark, raw [][]byte) error {
 type cohorts struct {
 	periods []time.Time
 	starts  []int64 // of the periods, and the end; microseconds
-	users   map[hash]loyalty
+	users   *subjects[loyalty]
 }
 
 // loyalty has a bit for each period.
 type loyalty struct{ joined, returned uint32 }
 
 func newCohorts(periods []time.Time) *cohorts {
-	c := &cohorts{periods: periods, users: map[hash]loyalty{}}
+	c := &cohorts{periods: periods, users: newSubjects[loyalty]("users")}
 	for _, t := range periods {
 		c.starts = append(c.starts, t.UnixMicro())
 	}
 	return c
 }
 
-func (c *cohorts) add(rows []mark) error {
+func (c *cohorts) add(marks iter.Seq[*mark]) (err error) {
 	at := 0
-	for i := range rows {
-		m := &rows[i]
+	for m := range marks {
 		// Events come by and large in the order of time.
 		for m.time < c.starts[at] {
 			at--
@@ -205,21 +202,21 @@ func (c *cohorts) add(rows []mark) error {
 		for m.time >= c.starts[at+1] {
 			at++
 		}
-		l, ok := c.users[m.who]
-		was := l
+		if !m.joins && !m.returns {
+			continue
+		}
+		l := c.users.find(m.who)
+		if l == nil {
+			if l, err = c.users.add(m.who); err != nil {
+				return err
+			}
+		}
 		if m.joins {
 			l.joined |= 1 << at
 		}
 		if m.returns {
 			l.returned |= 1 << at
 		}
-		if l == was {
-			continue
-		}
-		if !ok && len(c.users) == maxSubjects {
-			return tooMuch("users")
-		}
-		c.users[m.who] = l
 	}
 	return nil
 }
@@ -231,7 +228,7 @@ func (c *cohorts) triangle() []Cohort {
 	for i := range list {
 		list[i] = Cohort{Period: c.periods[i], Returned: make([]int64, n-1-i), Share: make([]float64, n-1-i)}
 	}
-	for _, l := range c.users {
+	for l := range c.users.all() {
 		for i := range list {
 			if l.joined&(1<<i) == 0 {
 				continue

@@ -3,6 +3,7 @@ package behaviour
 import (
 	"context"
 	"encoding/binary"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -50,8 +51,12 @@ const (
 func fromTable[T any](r *reading[T], pieces []piece) (parts []part[T]) {
 	sql := r.scan.sql()
 	for _, s := range cut(r.from, r.to, pieces, sliceRows) {
-		parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) ([]T, error) {
-			return fill(ctx, tx, sql, append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
+		parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
+			rows, err := fill(ctx, tx, sql, append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
+			if err != nil {
+				return nil, nil, err
+			}
+			return r.order(rows), rows, nil
 		})
 	}
 	return parts

@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"slices"
 	"time"
@@ -77,8 +78,8 @@ func registerSessions(api huma.API, q *questions) {
 		}
 		defer done()
 		var known names
-		visits := visits{names: &known, index: map[hash]int32{}}
-		r := reading[visit]{from: s.From.Add(-margin), to: s.To.Add(margin), first: s.From, where: where, recall: recallVisits(&known)}
+		visits := newVisits(&known)
+		r := reading[visit]{from: s.From.Add(-margin), to: s.To.Add(margin), first: s.From, where: where, order: each[visit], recall: recallVisits(&known)}
 		r.scan.columns = "session_id, time, CASE WHEN type = 'page_view' THEN coalesce(path, '') END"
 		r.scan.condition = "session_id IS NOT NULL AND " + where.SQL(r.scan.arg)
 		r.decoder = func() func(*visit, [][]byte) error {
@@ -102,8 +103,8 @@ func registerSessions(api huma.API, q *questions) {
 }
 
 // recallVisits makes of what is remembered what the table would tell.
-func recallVisits(known *names) func(*acts) (func(*act, int, *visit) bool, error) {
-	return func(a *acts) (func(*act, int, *visit) bool, error) {
+func recallVisits(known *names) func(*acts) (func(*act, *visit) bool, error) {
+	return func(a *acts) (func(*act, *visit) bool, error) {
 		type page struct {
 			hash
 			view bool
@@ -123,7 +124,7 @@ func recallVisits(known *names) func(*acts) (func(*act, int, *visit) bool, error
 				return nil, err
 			}
 		}
-		return func(one *act, _ int, v *visit) bool {
+		return func(one *act, v *visit) bool {
 			p := &pages[one.kind]
 			*v = visit{session: one.session, time: a.time(one), page: p.hash, view: p.view}
 			return v.session != 0
@@ -151,33 +152,20 @@ type stay struct {
 // visits puts sessions together from their events, in any order.
 type visits struct {
 	names *names
-	index map[hash]int32 // without pointers, which would all be looked at in each collection
-	stays [][]stay       // by blocks: one long list would be copied again and again as it grows
+	stays *subjects[stay]
 }
 
-const stayBlock = 4096
+func newVisits(names *names) *visits { return &visits{names, newSubjects[stay]("sessions")} }
 
-// stay is the nth session, which may be the one to come.
-func (v *visits) stay(n int) *stay {
-	if n/stayBlock == len(v.stays) {
-		v.stays = append(v.stays, make([]stay, stayBlock))
-	}
-	return &v.stays[n/stayBlock][n%stayBlock]
-}
-
-func (v *visits) add(rows []visit) error {
-	for i := range rows {
-		r := &rows[i]
-		n, ok := v.index[r.session]
-		if !ok {
-			if len(v.index) == maxSubjects {
-				return tooMuch("sessions")
+func (v *visits) add(rows iter.Seq[*visit]) (err error) {
+	for r := range rows {
+		s := v.stays.find(r.session)
+		if s == nil {
+			if s, err = v.stays.add(r.session); err != nil {
+				return err
 			}
-			n = int32(len(v.index))
-			v.index[r.session] = n
-			*v.stay(int(n)) = stay{first: r.time, last: r.time}
+			s.first, s.last = r.time, r.time
 		}
-		s := v.stay(int(n))
 		s.events++
 		s.first, s.last = min(s.first, r.time), max(s.last, r.time)
 		if !r.view {
@@ -199,8 +187,7 @@ func (v *visits) summarise(from, to int64, limit int) (a Sessions) {
 	var lengths []int64
 	var sum float64
 	entries, exits := map[hash]int64{}, map[hash]int64{}
-	for n := range len(v.index) {
-		s := v.stay(n)
+	for s := range v.stays.all() {
 		if s.first < from || s.first >= to {
 			continue
 		}

@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 )
 
@@ -9,7 +10,11 @@ import (
 type trails struct {
 	steps    int
 	before   bool
-	sessions map[hash]*trail
+	sessions *subjects[trail]
+}
+
+func newTrails(steps int, before bool) *trails {
+	return &trails{steps, before, newSubjects[trail]("sessions")}
 }
 
 // trail is a session: the event that the paths are about, and what was done next to
@@ -20,19 +25,18 @@ type trail struct {
 	events [maxPathSteps + 1]hash
 }
 
-func (t *trails) add(rows []deed) error {
-	for d := range inOrder(rows) {
-		s := t.sessions[d.who]
+// add goes on with events in the order of time.
+func (t *trails) add(deeds iter.Seq[*deed]) (err error) {
+	for d := range deeds {
+		s := t.sessions.find(d.who)
 		starts := d.steps&1 != 0
 		if s == nil {
 			if !starts && !t.before {
 				continue
 			}
-			if len(t.sessions) == maxSubjects {
-				return tooMuch("sessions")
+			if s, err = t.sessions.add(d.who); err != nil {
+				return err
 			}
-			s = &trail{}
-			t.sessions[d.who] = s
 		}
 		switch {
 		case t.before && !s.found: // the newest goes in front, and the oldest falls out
@@ -50,7 +54,7 @@ func (t *trails) add(rows []deed) error {
 // answer counts the sessions by the way that they went.
 func (t *trails) answer(name map[hash]string, limit int) (a Paths) {
 	ways := map[trail]int64{}
-	for _, s := range t.sessions {
+	for s := range t.sessions.all() {
 		if s.found {
 			ways[*s]++
 			a.Sessions++

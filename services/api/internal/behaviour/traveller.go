@@ -1,14 +1,21 @@
 package behaviour
 
 import (
+	"iter"
 	"slices"
+	"time"
 )
 
 // funnel follows every user through the steps, event by event, in the order of time.
 type funnel struct {
 	steps  int
 	window int64 // microseconds
-	users  map[hash]*traveller
+	users  *subjects[traveller]
+	spare  []attempt // for the next users
+}
+
+func newFunnel(steps int, window time.Duration) *funnel {
+	return &funnel{steps: steps, window: window.Microseconds(), users: newSubjects[traveller]("users")}
 }
 
 // traveller is a user who took the first step. For each depth that an attempt can
@@ -24,27 +31,38 @@ type traveller struct {
 type attempt struct {
 	start int32   // which of the user's events began it; 0 for no attempt
 	label hash    // of that event
-	times []int64 // of its steps, microseconds
+	begun int64   // when that was, microseconds
+	later []int64 // when the further steps were; most attempts have none
+}
+
+func (a *attempt) depth() int {
+	if a.start == 0 {
+		return 0
+	}
+	return 1 + len(a.later)
 }
 
 // follow makes a the attempt b and one step more.
 func (a *attempt) follow(b *attempt, time int64) {
-	a.start, a.label = b.start, b.label
-	a.times = append(append(a.times[:0], b.times...), time)
+	a.start, a.label, a.begun = b.start, b.label, b.begun
+	a.later = append(append(a.later[:0], b.later...), time)
 }
 
-func (f *funnel) add(rows []deed) error {
-	for d := range inOrder(rows) {
-		u := f.users[d.who]
+// add goes on with events in the order of time.
+func (f *funnel) add(deeds iter.Seq[*deed]) (err error) {
+	for d := range deeds {
+		u := f.users.find(d.who)
 		if u == nil {
 			if d.steps&1 == 0 {
 				continue // it may be a later step, but of nothing
 			}
-			if len(f.users) == maxSubjects {
-				return tooMuch("users")
+			if u, err = f.users.add(d.who); err != nil {
+				return err
 			}
-			u = &traveller{at: make([]attempt, f.steps)}
-			f.users[d.who] = u
+			if len(f.spare) == 0 {
+				f.spare = make([]attempt, subjectBlock*f.steps)
+			}
+			u.at, f.spare = f.spare[:f.steps:f.steps], f.spare[f.steps:]
 		}
 		u.take(d, f.window)
 	}
@@ -54,34 +72,35 @@ func (f *funnel) add(rows []deed) error {
 // take goes on with the attempts that the event is a step of. The deepest come first,
 // so that an event is one step of an attempt only.
 func (u *traveller) take(d *deed, window int64) {
-	if len(u.best.times) == len(u.at) {
+	if u.best.depth() == len(u.at) {
 		return // nothing can be better than all steps, soonest
 	}
 	u.seen++
 	for i := len(u.at) - 1; i > 0; i-- {
 		from, to := &u.at[i-1], &u.at[i]
-		if d.steps&(1<<i) == 0 || from.start == 0 || from.start <= to.start || d.time-from.times[0] > window {
+		if d.steps&(1<<i) == 0 || from.start == 0 || from.start <= to.start || d.time-from.begun > window {
 			continue
 		}
 		to.follow(from, d.time)
 		u.consider(to)
 	}
 	if d.steps&1 != 0 {
-		u.at[0].follow(&attempt{start: u.seen, label: d.label}, d.time)
+		u.at[0] = attempt{start: u.seen, label: d.label, begun: d.time}
 		u.consider(&u.at[0])
 	}
 }
 
 func (u *traveller) consider(a *attempt) {
-	if len(a.times) > len(u.best.times) {
-		u.best = attempt{a.start, a.label, slices.Clone(a.times)}
+	if a.depth() > u.best.depth() {
+		u.best = *a
+		u.best.later = slices.Clone(a.later)
 	}
 }
 
 // answer counts the users by how far they got.
 func (f *funnel) answer(steps []string, name map[hash]string, grouped bool, limit int) (a Funnel) {
 	all := newTally(len(steps))
-	for _, u := range f.users {
+	for u := range f.users.all() {
 		all.add(&u.best)
 	}
 	a.Steps = all.steps(steps)
@@ -89,7 +108,7 @@ func (f *funnel) answer(steps []string, name map[hash]string, grouped bool, limi
 		return a
 	}
 	count := map[hash]int64{}
-	for _, u := range f.users {
+	for u := range f.users.all() {
 		count[u.best.label]++
 	}
 	top, _ := topOf(count, name, limit)
@@ -98,7 +117,7 @@ func (f *funnel) answer(steps []string, name map[hash]string, grouped bool, limi
 		tallies[t.hash] = newTally(len(steps))
 	}
 	other := newTally(len(steps))
-	for _, u := range f.users {
+	for u := range f.users.all() {
 		t := tallies[u.best.label]
 		if t == nil {
 			t = other
@@ -121,10 +140,11 @@ type tally struct {
 func newTally(steps int) *tally { return &tally{make([]int64, steps), make([][]int64, steps)} }
 
 func (t *tally) add(a *attempt) {
-	for i := range a.times {
+	for i, at := 0, a.begun; i < a.depth(); i++ {
 		t.users[i]++
 		if i > 0 {
-			t.took[i] = append(t.took[i], a.times[i]-a.times[i-1])
+			t.took[i] = append(t.took[i], a.later[i-1]-at)
+			at = a.later[i-1]
 		}
 	}
 }
