@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/query"
+	"weir/services/api/internal/span"
 	"weir/services/shared/rollup"
 )
 
@@ -27,7 +29,7 @@ type raw struct {
 }
 
 func (r *raw) load(ctx context.Context) error {
-	if err := query.Kept(ctx, r.tx, r.parameter(), query.Events(r.From)); err != nil {
+	if err := query.Kept(ctx, r.tx, r.parameter(), query.Events(r.From), planned, r.plan(time.Now())); err != nil {
 		return err
 	}
 	column := "NULL::text AS who"
@@ -67,6 +69,25 @@ SELECT NULL, '', '', 0, '0', count(*) FROM (SELECT DISTINCT who FROM one WHERE w
 		return query.Invalid("from", fmt.Sprintf("gives more than %d groups and buckets: ask for a shorter range, a longer interval or a narrower filter", maxCells), r.From)
 	}
 	return err
+}
+
+// chunk is how long a chunk of events is, and where they begin, unless somebody chose
+// another interval: then only the plan is not the best.
+const chunk = 24 * time.Hour
+
+// plan is the setting for a scan of the range, which PostgreSQL would choose by costs that
+// differ by a hundredth. Of 1.8 million events of a day, most of two chunks, three processes
+// read all of both chunks in 0.22 s. Those in the range are found by their block ranges,
+// which takes one process 0.35 s; three that take turns, page by page, 0.5 s.
+func (q question) plan(now time.Time) string {
+	first, last := q.From.Truncate(chunk), span.Ceil(q.To, chunk)
+	if last.After(now) {
+		last = now // nothing is there yet
+	}
+	if 2*q.Length() >= last.Sub(first) {
+		return `SET LOCAL enable_bitmapscan = off`
+	}
+	return alone
 }
 
 // events is a query of (bucket, label, label2, and what columns are more).
