@@ -68,14 +68,23 @@ func aroundBorders(w *world, borders ...time.Time) {
 }
 
 // narrowed pairs filters with the SQL that an independent reader would write for them.
-var narrowed = []struct{ filter, sql string }{
-	{``, `true`},
-	{`type is "purchase"`, `type = 'purchase'`},
-	{`type in ("purchase", "click") and country in ("DE", "FR")`, `type IN ('purchase', 'click') AND country IN ('DE', 'FR')`},
-	{`source is "app"`, `source = 'app'`},
-	{`country is "DE" and device is "mobile"`, `country = 'DE' AND device = 'mobile'`},
-	{`not path contains "/" or properties.plan is "team"`, `path IS NULL OR (properties ->> 'plan') IS NOT DISTINCT FROM 'team'`},
-	{`value > 100 and user_id exists`, `value > 100 AND user_id IS NOT NULL`},
+var narrowed = []struct {
+	filter, sql string
+	rolled      bool // rollups tell of its users
+}{
+	{``, `true`, true},
+	{`type is "purchase"`, `type = 'purchase'`, true},
+	{`type in ("purchase", "click") and country in ("DE", "FR")`, `type IN ('purchase', 'click') AND country IN ('DE', 'FR')`, true},
+	{`source is "app"`, `source = 'app'`, true},
+	{`type is not "purchase" and type != "no such"`, `type <> 'purchase'`, true},
+	{`(type is "click" or not type contains "c") and (path contains "/" or path is "none")`, `(type = 'click' OR strpos(type, 'c') = 0) AND path LIKE '%/%'`, true},
+	{`country exists and country not in ("FR", "US")`, `country <> 'FR' AND country <> 'US'`, true},
+	{`source is not "app"`, `source <> 'app'`, true},
+	{`country is not "DE"`, `country IS DISTINCT FROM 'DE'`, false}, // of those without a country no group tells
+	{`country is "DE" or device is "mobile"`, `coalesce(country, '') = 'DE' OR coalesce(device, '') = 'mobile'`, false},
+	{`country is "DE" and device is "mobile"`, `country = 'DE' AND device = 'mobile'`, false},
+	{`not path contains "/" or properties.plan is "team"`, `path IS NULL OR (properties ->> 'plan') IS NOT DISTINCT FROM 'team'`, false},
+	{`value > 100 and user_id exists`, `value > 100 AND user_id IS NOT NULL`, false},
 }
 
 const anything = `(os exists or not os exists)` // makes any filter one for raw events
@@ -239,7 +248,7 @@ func TestTotalsTopAndBreakdownEqualPlainSQLFromRollupsAndRaw(t *testing.T) {
 	}
 	for _, narrow := range narrowed {
 		all := cmp.Or(w.tally("''", "''", narrow.sql, from, to)[[2]string{}], zero())
-		for _, change := range []func(url.Values) url.Values{func(p url.Values) url.Values { return p }, asRaw} {
+		for i, change := range []func(url.Values) url.Values{func(p url.Values) url.Values { return p }, asRaw} {
 			var summary struct {
 				numbers
 				ByType []struct{ Type string } `json:"by_type"`
@@ -254,12 +263,16 @@ func TestTotalsTopAndBreakdownEqualPlainSQLFromRollupsAndRaw(t *testing.T) {
 			}(), narrow.filter)
 
 			var people struct {
+				Meta struct {
+					ServedBy string `json:"served_by"`
+				}
 				Users int64
 				Error float64 `json:"standard_error"`
 			}
 			w.ok("/v1/metrics/users", change(with(narrow.filter)), &people)
 			require.Equal(t, *all.Users, people.Users)
 			require.Zero(t, people.Error)
+			require.Equal(t, i == 0 && narrow.rolled, people.Meta.ServedBy == "rollups", narrow.filter)
 
 			for _, by := range []string{"path", "type", "source"} {
 				var top struct {

@@ -48,7 +48,7 @@ type condition struct {
 func (c condition) match(e *event.Event) bool {
 	switch c.field.kind {
 	case text:
-		return c.matchText(c.field.of(e))
+		return c.matchText(*c.field.of(e))
 	case number:
 		if !e.HasValue {
 			return false

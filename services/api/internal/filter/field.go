@@ -22,23 +22,23 @@ type field struct {
 	name  string // also the column's
 	kind  kind
 	never bool // never missing: NOT NULL in the table
-	of    func(*event.Event) string
+	of    func(*event.Event) *string
 	path  []string
 }
 
 var fields = []*field{
-	{name: "type", never: true, of: func(e *event.Event) string { return e.Type }},
-	{name: "source", never: true, of: func(e *event.Event) string { return e.Source }},
-	{name: "user_id", of: func(e *event.Event) string { return e.UserID }},
-	{name: "anonymous_id", of: func(e *event.Event) string { return e.AnonymousID }},
-	{name: "session_id", of: func(e *event.Event) string { return e.SessionID }},
-	{name: "path", of: func(e *event.Event) string { return e.Path }},
-	{name: "referrer", of: func(e *event.Event) string { return e.Referrer }},
-	{name: "country", of: func(e *event.Event) string { return e.Country }},
-	{name: "device", of: func(e *event.Event) string { return e.Device }},
-	{name: "browser", of: func(e *event.Event) string { return e.Browser }},
-	{name: "os", of: func(e *event.Event) string { return e.OS }},
-	{name: "currency", of: func(e *event.Event) string { return e.Currency }},
+	{name: "type", never: true, of: func(e *event.Event) *string { return &e.Type }},
+	{name: "source", never: true, of: func(e *event.Event) *string { return &e.Source }},
+	{name: "user_id", of: func(e *event.Event) *string { return &e.UserID }},
+	{name: "anonymous_id", of: func(e *event.Event) *string { return &e.AnonymousID }},
+	{name: "session_id", of: func(e *event.Event) *string { return &e.SessionID }},
+	{name: "path", of: func(e *event.Event) *string { return &e.Path }},
+	{name: "referrer", of: func(e *event.Event) *string { return &e.Referrer }},
+	{name: "country", of: func(e *event.Event) *string { return &e.Country }},
+	{name: "device", of: func(e *event.Event) *string { return &e.Device }},
+	{name: "browser", of: func(e *event.Event) *string { return &e.Browser }},
+	{name: "os", of: func(e *event.Event) *string { return &e.OS }},
+	{name: "currency", of: func(e *event.Event) *string { return &e.Currency }},
 	{name: "value", kind: number},
 	{name: "time", kind: instant, never: true},
 }

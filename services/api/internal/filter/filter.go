@@ -114,6 +114,56 @@ func (e Expr) Lists() (lists map[string][]string, ok bool) {
 	return lists, ok
 }
 
+// Fields splits the expression into one of each text field, such as
+//
+//	type is not "purchase" and (country is "DE" or country is "FR")
+//
+// into what is said of type and what is said of country: all of them must take an event. ok
+// is false when a part of it is about several fields, or about something else.
+func (e Expr) Fields() (parts map[string]Expr, ok bool) {
+	parts = map[string]Expr{}
+	ok = e.root == nil || split(e.root, parts)
+	return parts, ok
+}
+
+func split(n node, parts map[string]Expr) bool {
+	if all, ok := n.(and); ok {
+		return !slices.ContainsFunc(all, func(n node) bool { return !split(n, parts) })
+	}
+	f := first(n)
+	if f.kind != text || !within(n, []string{f.name}) {
+		return false
+	}
+	parts[f.name] = And(parts[f.name], Expr{n})
+	return true
+}
+
+// first is the field that is asked about first.
+func first(n node) *field {
+	switch n := n.(type) {
+	case and:
+		return first(n[0])
+	case or:
+		return first(n[0])
+	case not:
+		return first(n.node)
+	default:
+		return n.(condition).field
+	}
+}
+
+// MatchText reports whether an event is wanted of which only a text field is known; "" when
+// it does not have it. It panics on an unknown name, which is a programmer's error.
+func (e Expr) MatchText(field, value string) bool {
+	f := fieldNamed(field)
+	if f == nil || f.kind != text {
+		panic("filter: no text field " + field)
+	}
+	var ev event.Event
+	*f.of(&ev) = value
+	return e.Match(&ev)
+}
+
 func gather(n node, lists map[string][]string) bool {
 	switch n := n.(type) {
 	case and:

@@ -1,7 +1,9 @@
 package filter
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -168,6 +170,35 @@ func TestListsAreReadFromConjunctionsOnly(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, map[string][]string{"type": {"a"}, "source": {"web"}}, lists)
 	require.True(t, And(Expr{}, Expr{}).All())
+}
+
+func TestFieldsAreWhatIsSaidOfEachAlone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"":                                  {},
+		`type is "a" and country in ("DE")`: {"country", "type"},
+		`type is not "a" and (country is "DE" or not country exists) and type is not "b"`: {"country", "type"},
+		`not (path contains "a" and path contains "b")`:                                   {"path"},
+		`type is "a" or country is "DE"`:                                                  nil,
+		`not (type is "a" and country is "DE")`:                                           nil,
+		`type is "a" and properties.plan is "team"`:                                       nil,
+		`value > 5`:                     nil,
+		`time > "2026-01-01T00:00:00Z"`: nil,
+	} {
+		e, err := Parse(text)
+		require.NoError(t, err)
+		parts, ok := e.Fields()
+		require.Equal(t, want != nil, ok, text)
+		if ok {
+			require.ElementsMatch(t, want, slices.Collect(maps.Keys(parts)), text)
+		}
+	}
+	e, err := Parse(`country is not "DE" and type is not "a" and country is not "FR"`)
+	require.NoError(t, err)
+	parts, _ := e.Fields()
+	for value, taken := range map[string]bool{"DE": false, "FR": false, "US": true, "": true} {
+		require.Equal(t, taken, parts["country"].MatchText("country", value), value)
+	}
 }
 
 func FuzzParse(f *testing.F) {

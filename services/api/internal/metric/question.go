@@ -85,18 +85,10 @@ const (
 // ask has fn read from the rollups if they can answer, else from the raw events, which
 // gives the same numbers; the error says then if they would be too many.
 func (q question) ask(ctx context.Context, r reader, fn func(context.Context, counter) error) (span.Meta, error) {
-	meta := span.Meta{From: q.From, To: q.To, ServedBy: span.Rollups}
-	rolled, why := q.rolled()
-	if why != "" {
-		meta.ServedBy = span.Raw
-		// The same dates a year before may be a leap day longer than what is compared with
-		// them, which was looked at.
-		if err := q.Raw(why); err != nil && !q.compared {
-			return meta, err
-		}
-	}
+	meta := span.Meta{From: q.From, To: q.To}
 	var err error
 	meta.AsOf, err = r.Ask(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		rolled, why := q.rolled()
 		if why == "" {
 			settings := []string{alone}
 			if len(rolled.parts(len(q.buckets) > 0)) > fewParts {
@@ -106,8 +98,21 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 				return err
 			}
 			rolled.tx, rolled.memory, rolled.current = tx, r.memory, map[bool]func(part, time.Time) version{}
-			return fn(ctx, rolled)
+			var err error
+			if why, err = rolled.resolve(ctx); err != nil {
+				return err
+			}
+			if why == "" {
+				meta.ServedBy = span.Rollups
+				return fn(ctx, rolled)
+			}
 		}
+		// The same dates a year before may be a leap day longer than what is compared with
+		// them, which was looked at.
+		if err := q.Raw(why); err != nil && !q.compared {
+			return err
+		}
+		meta.ServedBy = span.Raw
 		raw := &raw{tx: tx, question: q}
 		if err := raw.load(ctx); err != nil {
 			return err
@@ -120,22 +125,29 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 // rolled tells how rollups answer the question, or why they cannot. They count by type,
 // alone and crossed with one dimension; sessions by type alone.
 func (q question) rolled() (r rollups, why string) {
-	lists, ok := q.filter.Lists()
+	parts, ok := q.filter.Fields()
 	if !ok {
 		return r, "this filter"
 	}
-	r = rollups{question: q}
+	r = rollups{question: q, unlisted: map[string]filter.Expr{}}
 	crossed := map[string]bool{}
 	for _, field := range q.by {
 		crossed[field] = true
 	}
-	for field, values := range lists {
+	for field, part := range parts {
 		crossed[field] = true
-		if field == "type" {
-			r.types = &values
+		lists, ok := part.Lists()
+		if !ok {
+			// Every event has a type and a source, but those without one of the other fields
+			// are in no group of it.
+			if field != "type" && field != "source" && part.MatchText(field, "") {
+				return r, "a filter that takes events without " + field
+			}
+			r.unlisted[field] = part
 			continue
 		}
-		r.values = &values
+		values := lists[field]
+		r.list(field, &values)
 	}
 	delete(crossed, "type")
 	var names []string

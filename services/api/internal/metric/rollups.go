@@ -3,6 +3,7 @@ package metric
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
 	"weir/services/shared/rollup"
 	"weir/services/shared/unique"
@@ -35,6 +37,8 @@ type rollups struct {
 	values    *[]string        // of dimension, in the same way
 	dimension rollup.Dimension // in the filter or grouped by; else All
 
+	unlisted map[string]filter.Expr // what the filter says of type and dimension otherwise, see resolve
+
 	// current is what versions told, by whether the parts are those of buckets: a question asks
 	// for several totals of its range, all in one snapshot, and versions takes some milliseconds.
 	current map[bool]func(part, time.Time) version
@@ -48,6 +52,49 @@ const (
 	// of a range have 164 at most.
 	mostFine = 200
 )
+
+// list has the filter take these only of a field.
+func (r *rollups) list(field string, values *[]string) {
+	if field == "type" {
+		r.types = values
+	} else {
+		r.values = values
+	}
+}
+
+// mostValues bounds how many values of a field a filter may take, when it does not list them:
+// with more, the rows themselves are no slower.
+const mostValues = 10_000
+
+// resolve lists what the filter takes of a field that it says something else of, such as
+// contains or not, from all the values that ever were. It may tell why that cannot be done.
+func (r *rollups) resolve(ctx context.Context) (why string, err error) {
+	for field, part := range r.unlisted {
+		d := r.dimension
+		if field == "type" {
+			d = rollup.All
+		}
+		rows, err := r.tx.Query(ctx, `SELECT DISTINCT `+label(field)+` FROM rollup_keys WHERE dimension = $1`, int16(d))
+		if err != nil {
+			return "", err
+		}
+		taken := []string{}
+		var value string
+		if _, err := pgx.ForEachRow(rows, []any{&value}, func() error {
+			if part.MatchText(field, value) {
+				taken = append(taken, value)
+			}
+			return nil
+		}); err != nil {
+			return "", err
+		}
+		if len(taken) > mostValues {
+			return fmt.Sprintf("a filter that takes more than %d values of %s", mostValues, field), nil
+		}
+		r.list(field, &taken)
+	}
+	return "", nil
+}
 
 func (r rollups) top(ctx context.Context, field string, limit int) ([]group, error) {
 	cells, err := r.count(ctx, []string{field}, nil, false)
