@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +55,7 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 	tr.publish(t, 2000)
 	// They leave each other's entries alone, however long it takes until all are dead.
 	const alone = "CLAIM_MIN_IDLE=10m"
-	pending, stored := leftBy(t, tr, pool, killAtCommit(t, box, pool, "first", alone))
+	pending, stored := leftBy(t, tr, pool, killAtCommit(t, box, pool, "first", alone, "FLUSH_TIMEOUT=1m"))
 	require.Positive(t, pending, commitSent)
 	require.Positive(t, stored, commitSent)
 	for step, name := range killEach(t, box, first, "first", alone) {
@@ -77,7 +76,7 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 
 	tr.publish(t, 2000)
 	tr.hoard(t)
-	killAtCommit(t, box, pool, "second")
+	killAtCommit(t, box, pool, "second", "FLUSH_TIMEOUT=5s", "CLAIM_MIN_IDLE=6s")
 	killEach(t, box, redelivered, "second")
 
 	takesOver(t, box)
@@ -130,7 +129,7 @@ func killAtCommit(t *testing.T, box *harness.Sandbox, pool *pgxpool.Pool, prefix
 	require.NoError(t, err)
 	tx, err := pool.Begin(t.Context())
 	require.NoError(t, err)
-	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	defer tx.Rollback(t.Context())
 	_, err = tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1)`)
 	require.NoError(t, err)
 

@@ -32,7 +32,7 @@ type reading[T any] struct {
 }
 
 // part reads the rows of a part of a stretch. It may do so into memory that is there already,
-// which it returns, grown perhaps, for the next part.
+// which it returns, grown perhaps, for the part that is read when rows were gone through.
 type part[T any] func(ctx context.Context, tx pgx.Tx, into []T) (rows iter.Seq[*T], used []T, err error)
 
 // each goes through rows as they come.
@@ -48,7 +48,7 @@ func each[T any](rows []T) iter.Seq[*T] {
 
 // run reads a stretch in parts, and hands their rows to consume part by part, in the order
 // of time: so whoever consumes them need only remember users or sessions, not events.
-// Within a part they are in the reading's order. A row is another one at the next step. The
+// Within a part they are in the reading's order. A row is there until the next one comes. The
 // error, if any, is the answer for the client.
 func run[T any](ctx context.Context, q *questions, r reading[T], consume func(iter.Seq[*T]) error) (asOf time.Time, err error) {
 	return q.AskTogether(ctx, readers, func(ctx context.Context, txs []pgx.Tx) error {
@@ -126,6 +126,9 @@ func inTurn[T any](ctx context.Context, txs []pgx.Tx, parts []part[T], consume f
 		for i := range read {
 			select {
 			case part := <-read[i]:
+				if err := ctx.Err(); err != nil { // both may have come
+					return err
+				}
 				if err := consume(part.rows); err != nil {
 					return err
 				}

@@ -202,9 +202,6 @@ func (c *cohorts) add(marks iter.Seq[*mark]) (err error) {
 		for m.time >= c.starts[at+1] {
 			at++
 		}
-		if !m.joins && !m.returns {
-			continue
-		}
 		l := c.users.find(m.who)
 		if l == nil {
 			if l, err = c.users.add(m.who); err != nil {

@@ -39,10 +39,11 @@ func (s *scan) sql() string {
 const (
 	// sliceRows is about how many events a slice has: 60 ms of reading, beside which the
 	// plan and the look at the block range index, 0.7 ms, do not count (BenchmarkRawRows).
-	// In memory it is 10 MB, and there are four of them.
+	// In memory it is 11 MB, the order that they are gone through in included, and there are
+	// four of them.
 	sliceRows = 200_000
 
-	// maxSliceRows bounds memory, to 200 MB a slice, when far more events come within one
+	// maxSliceRows bounds memory, to 220 MB a slice, when far more events come within one
 	// part of an hour than in the others.
 	maxSliceRows = 4_000_000
 )

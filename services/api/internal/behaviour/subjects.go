@@ -4,7 +4,7 @@ import "iter"
 
 const subjectBlock = 4096
 
-// subjects has a state for each user, or session, of an answer.
+// subjects has a state for each user, or session, of an answer. None of them is 0.
 //
 // It is a hash table of its own, with linear probing and never more than half full: keys are
 // hashes already, and nothing is taken out. Go's map, made for every kind of key, makes a day

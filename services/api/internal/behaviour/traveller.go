@@ -45,7 +45,8 @@ func (a *attempt) depth() int {
 // follow makes a the attempt b and one step more.
 func (a *attempt) follow(b *attempt, time int64) {
 	a.start, a.label, a.begun = b.start, b.label, b.begun
-	a.later = append(append(a.later[:0], b.later...), time)
+	a.later = append(slices.Grow(a.later[:0], len(b.later)+1), b.later...)
+	a.later = append(a.later, time)
 }
 
 // add goes on with events in the order of time.
