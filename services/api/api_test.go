@@ -114,6 +114,24 @@ func TestTooManyBucketsSayHowToAskForFewer(t *testing.T) {
 	require.Contains(t, p.Errors[0].Message, "at most 7 days")
 }
 
+func TestTooManyGroupsSayHowToAskForFewer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t)).start()
+	_, err := w.pool.Exec(t.Context(), `
+		INSERT INTO events (id, time, type, source, anonymous_id, path)
+		SELECT gen_random_uuid(), '2026-01-01T12:00:00Z', 'page_view', 'web', 'a', '/' || n FROM generate_series(1, 200001) AS n`)
+	require.NoError(t, err)
+	day := url.Values{"from": {"2026-01-01T00:00:00Z"}, "to": {"2026-01-02T00:00:00Z"}, "by": {"path"}, "filter": {anything}}
+	var p problem
+	require.Equal(t, 422, w.get("/v1/metrics/top", day, &p).StatusCode)
+	require.Equal(t, "query.from", p.Errors[0].Location)
+	require.Contains(t, p.Errors[0].Message, "more than 200000 groups")
+	require.Contains(t, p.Errors[0].Message, "narrower filter")
+
+	day.Set("filter", anything+` and path != "/1"`)
+	w.ok("/v1/metrics/top", day, new(any))
+}
+
 func TestReadKeysAreAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t)).start("API_READ_KEYS", "one, two")
