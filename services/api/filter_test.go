@@ -27,7 +27,7 @@ func TestSQLAndMatchTakeTheSameEvents(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(t.Context()) }()
 
-	r := rand.New(rand.NewPCG(3, 5))
+	r := chance(t)
 	made := maker{r}
 	events := made.events(300)
 	for i := range events {

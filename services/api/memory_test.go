@@ -20,7 +20,7 @@ func TestWhatIsRememberedIsWhatTheRowsSay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	w.start("API_ROLLUP_MEMORY_MIB", "1")
-	r := rand.New(rand.NewPCG(3, 1))
+	r := chance(t)
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	from := time.Date(2026, 3, 1, 21, 58, 0, 0, time.UTC)
 	to := from.Add(4*24*time.Hour + 4*time.Hour + 4*time.Minute)

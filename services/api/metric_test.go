@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"testing"
@@ -20,8 +19,8 @@ import (
 
 // threeDays returns events with every field that is counted, some of them left out,
 // many of them on the borders of buckets.
-func threeDays(start time.Time, n int) []event.Event {
-	r := rand.New(rand.NewPCG(1, 2))
+func threeDays(t testing.TB, start time.Time, n int) []event.Event {
+	r := chance(t)
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	events := make([]event.Event, n)
 	for i := range events {
@@ -69,7 +68,7 @@ func TestTimeseriesEqualsCountingTheRows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	events := threeDays(start, 3000)
+	events := threeDays(t, start, 3000)
 	w.store(events[:2000]...)
 	w.fold()
 	w.store(events[2000:]...) // not folded: readers add it
@@ -179,7 +178,7 @@ func TestSummaryEqualsCountingTheRowsAndSumsExactly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t))
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	events := threeDays(start, 1000)
+	events := threeDays(t, start, 1000)
 	huge := make([]event.Event, 12) // together more than 64 bits of millionths
 	for i := range huge {
 		huge[i] = pageView(start.Add(time.Hour))

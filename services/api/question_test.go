@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,9 +34,10 @@ var borders = []time.Time{
 }
 
 // aroundBorders stores events on borders, one microsecond before them, and within
-// hours of them; some in the log, some folded, and not in the order of their times.
+// hours of them; some in the log, some folded, and not in the order of their times. On the
+// Community edition half of the days are compressed before the last events come.
 func aroundBorders(w *world, borders ...time.Time) {
-	r := rand.New(rand.NewPCG(7, 11))
+	r := chance(w.t)
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	events := make([]event.Event, 1200)
 	for i := range events {
@@ -64,6 +64,7 @@ func aroundBorders(w *world, borders ...time.Time) {
 	}
 	w.store(events[:700]...)
 	w.fold()
+	w.compress()
 	w.store(events[700:]...)
 }
 
@@ -162,11 +163,11 @@ func TestSeriesInAnyZoneEqualPlainSQLFromRollupsAndRaw(t *testing.T) {
 			}
 		}
 	}
-	r := rand.New(rand.NewPCG(1, 9))
+	r := chance(t)
 	served := map[string]int{}
 	for _, zone := range []string{"UTC", "Europe/Berlin", "Australia/Sydney", "Asia/Kolkata", "Australia/Lord_Howe", "America/New_York"} {
 		for _, interval := range []string{"hour", "day", "week", "month"} {
-			narrow, group := narrowed[r.IntN(len(narrowed))], []string{"", "type", "country", "path"}[r.IntN(4)]
+			narrow, group := narrowed[r.IntN(2)*r.IntN(len(narrowed))], []string{"", "type", "country", "path"}[r.IntN(4)]
 			params := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "interval": {interval},
 				"timezone": {zone}, "metrics": {"events,users,sessions,value"}, "filter": {narrow.filter}}
 			label := "''"
@@ -227,7 +228,7 @@ func TestSeriesInAnyZoneEqualPlainSQLFromRollupsAndRaw(t *testing.T) {
 			}
 		}
 	}
-	require.Greater(t, served["rollups"], 3)
+	require.Positive(t, served["rollups"])
 	require.Greater(t, served["raw"], 24)
 }
 

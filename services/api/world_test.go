@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +27,7 @@ import (
 	"weir/migrations"
 	"weir/services/api"
 	"weir/services/shared/config"
+	"weir/services/shared/edition"
 	"weir/services/shared/event"
 	"weir/services/shared/redisclient"
 	"weir/services/shared/rollup"
@@ -69,6 +72,40 @@ func newWorld(t testing.TB, box *harness.Sandbox) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.redis.Close() })
 	return w
+}
+
+// chance is a source of random numbers, which WEIR_SEED draws again.
+func chance(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv("WEIR_SEED"); given != "" {
+		var err error
+		seed, err = strconv.ParseUint(given, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("WEIR_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// compress has every second chunk of events and counts compressed, as the
+// consumer's policies do. Only the Community edition can.
+func (w *world) compress() {
+	w.t.Helper()
+	s, err := edition.Detect(w.t.Context(), w.pool)
+	require.NoError(w.t, err)
+	if s.Edition != edition.Community {
+		return
+	}
+	for table, how := range map[string][2]string{"events": {"", "time DESC"}, "rollup_minute": {"dimension", "bucket, key_id"}, "rollup_hour": {"dimension", "bucket, key_id"}} {
+		_, err := w.pool.Exec(w.t.Context(), fmt.Sprintf(
+			`ALTER TABLE %s SET (timescaledb.enable_columnstore, timescaledb.segmentby = '%s', timescaledb.orderby = '%s')`, table, how[0], how[1]))
+		require.NoError(w.t, err)
+		_, err = w.pool.Exec(w.t.Context(), `
+			SELECT compress_chunk(name, true)
+			FROM (SELECT name, row_number() OVER (ORDER BY name) AS n FROM show_chunks($1::regclass) AS name) AS chunk
+			WHERE n % 2 = 0`, table)
+		require.NoError(w.t, err)
+	}
 }
 
 // start runs the api with settings given as NAME, value pairs.
