@@ -252,7 +252,7 @@ func TestQueryAsksWhileEventsFlow(t *testing.T) {
 	r := outcome(t, o.common, out)
 	require.Equal(t, report.Valid, r.Verdict)
 	require.GreaterOrEqual(t, r.Counts.Published, int64(3000))
-	for _, q := range append(questions(3), question{name: "events, page at depth"}) {
+	for _, q := range questions(3) {
 		require.Positive(t, r.Step(q.name).Value("answer_p99_seconds"), q.name)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 
 	"weir/bench/internal/report"
 	"weir/bench/internal/rig"
-	"weir/openapi/client"
 	"weir/openapi/client/api"
 )
 
@@ -88,10 +88,12 @@ func (x *experiment) load(ctx context.Context, r *rig.Rig, events, days int) err
 type question struct {
 	name, path string
 	query      url.Values
+	after      int // how many pages come before the one that is asked for
 }
 
 // questions are asked over all that was loaded, by rollups, and over a day where rows
-// have to be read.
+// have to be read. Those about types and paths alone the api may answer from the events
+// that it remembers; the funnels by country and by device it may not.
 func questions(days int) []question {
 	now := time.Now().UTC().Truncate(time.Minute)
 	from := now.AddDate(0, 0, -days)
@@ -108,24 +110,41 @@ func questions(days int) []question {
 		v.Set("from", stamp(now.AddDate(0, 0, -1)))
 		return v
 	}
+	funnel := func(second string, more ...string) url.Values {
+		return day(append(more, "step", `type is "page_view"`, "step", second, "step", `type is "purchase"`, "window", "1h")...)
+	}
+	oldest := func() url.Values { return url.Values{"to": {stamp(now.AddDate(0, 0, 1-days))}, "limit": {"100"}} }
+	// The range before it has data too.
+	half := all("compare", "previous")
+	half.Set("from", stamp(from.Add(now.Sub(from)/2)))
 	return []question{
-		{"summary", "/v1/metrics/summary", all()},
-		{"summary of one type", "/v1/metrics/summary", all("type", "purchase")},
-		{"timeseries by hour", "/v1/metrics/timeseries", all("interval", "hour")},
-		{"timeseries by day", "/v1/metrics/timeseries", all("interval", "day")},
-		{"timeseries by day and country", "/v1/metrics/timeseries", all("interval", "day", "group_by", "country")},
-		{"timeseries by minute, one day", "/v1/metrics/timeseries", day("interval", "minute")},
-		{"top paths", "/v1/metrics/top", all("by", "path")},
-		{"top countries", "/v1/metrics/top", all("by", "country")},
-		{"breakdown by type and country, one day", "/v1/metrics/breakdown", day("rows", "country", "columns", "type")},
-		{"users", "/v1/metrics/users", all()},
-		{"summary with a filter, one day", "/v1/metrics/summary", day("filter", `country is "DE" and path contains "/product"`)},
-		{"funnel, one day", "/v1/funnel", day("step", `type is "page_view"`, "step", `type is "add_to_cart"`, "step", `type is "purchase"`, "window", "1h")},
-		{"sessions, one day", "/v1/sessions", day()},
-		{"retention", "/v1/retention", all()},
-		{"paths, one day", "/v1/paths", day("start", `type is "page_view"`)},
-		{"newest events", "/v1/events", url.Values{"limit": {"100"}}},
-		{"newest purchases", "/v1/events", url.Values{"type": {"purchase"}, "limit": {"100"}}},
+		{name: "summary", path: "/v1/metrics/summary", query: all()},
+		{name: "summary of one type", path: "/v1/metrics/summary", query: all("type", "purchase")},
+		{name: "summary of half the range, compared", path: "/v1/metrics/summary", query: half},
+		{name: "timeseries by hour", path: "/v1/metrics/timeseries", query: all("interval", "hour")},
+		{name: "timeseries by day", path: "/v1/metrics/timeseries", query: all("interval", "day")},
+		{name: "timeseries by day and country", path: "/v1/metrics/timeseries", query: all("interval", "day", "group_by", "country")},
+		{name: "timeseries of users by day", path: "/v1/metrics/timeseries", query: all("interval", "day", "metrics", "users")},
+		{name: "timeseries by minute, one day", path: "/v1/metrics/timeseries", query: day("interval", "minute")},
+		{name: "top paths", path: "/v1/metrics/top", query: all("by", "path")},
+		{name: "top countries", path: "/v1/metrics/top", query: all("by", "country")},
+		{name: "top countries, users", path: "/v1/metrics/top", query: all("by", "country", "metrics", "users")},
+		{name: "top paths with a filter, one day", path: "/v1/metrics/top", query: day("by", "path", "filter", `country is "DE"`)},
+		{name: "breakdown by type and country, one day", path: "/v1/metrics/breakdown", query: day("rows", "country", "columns", "type")},
+		{name: "users", path: "/v1/metrics/users", query: all()},
+		{name: "summary with a filter, one day", path: "/v1/metrics/summary", query: day("filter", `country is "DE" and path contains "/product"`)},
+		{name: "funnel, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart"`)},
+		{name: "funnel with a step by country, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart" and country is "DE"`)},
+		{name: "funnel by device, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart"`, "group_by", "device")},
+		{name: "sessions, one day", path: "/v1/sessions", query: day()},
+		{name: "retention", path: "/v1/retention", query: all()},
+		{name: "paths, one day", path: "/v1/paths", query: day("start", `type is "page_view"`)},
+		{name: "newest events", path: "/v1/events", query: url.Values{"limit": {"100"}}},
+		{name: "newest purchases", path: "/v1/events", query: url.Values{"type": {"purchase"}, "limit": {"100"}}},
+		{name: "newest events with a property", path: "/v1/events", query: url.Values{"filter": {`properties.template is "listing"`}, "limit": {"100"}}},
+		{name: "events of the oldest day", path: "/v1/events", query: oldest()},
+		{name: "events of the oldest day, second page", path: "/v1/events", query: oldest(), after: 1},
+		{name: "events, page at depth", path: "/v1/events", query: url.Values{"limit": {"500"}}, after: 20},
 	}
 }
 
@@ -134,33 +153,36 @@ func questions(days int) []question {
 func (x *experiment) ask(ctx context.Context, r *rig.Rig, o queryOptions) error {
 	base := r.Program(rig.API).URL
 	for _, q := range questions(o.days) {
-		address := base + q.path + "?" + q.query.Encode()
-		if err := x.askOne(ctx, q.name, o.asks, address); err != nil {
+		if err := q.page(ctx, base); err != nil {
+			return fmt.Errorf("%s: come to the page: %w", q.name, err)
+		}
+		if q.after > 0 && !q.query.Has("cursor") {
+			x.Note("%s was not measured: all events are on one page", q.name)
+			continue
+		}
+		if err := x.askOne(ctx, q.name, o.asks, q.address(base)); err != nil {
 			return err
 		}
 	}
-	// A page at depth: the cursor that 20 pages led to.
-	asker, err := api.NewClientWithResponses(base)
-	if err != nil {
-		return err
-	}
-	limit := int64(500)
-	deep := api.ListEventsParams{Limit: &limit}
-	for range 20 {
-		page, err := client.Answer(asker.ListEventsWithResponse(ctx, &deep))
+	return nil
+}
+
+func (q question) address(base string) string { return base + q.path + "?" + q.query.Encode() }
+
+// page goes on by the cursors of the pages that come before, or of those that there are.
+func (q question) page(ctx context.Context, base string) error {
+	for range q.after {
+		text, err := get(ctx, q.address(base))
 		if err != nil {
-			return fmt.Errorf("page through the events: %w", err)
+			return err
 		}
-		if page.NextCursor == nil {
-			break
+		var page api.EventPage
+		if err := json.Unmarshal(text, &page); err != nil || page.NextCursor == nil {
+			return err
 		}
-		deep.Cursor = page.NextCursor
+		q.query.Set("cursor", *page.NextCursor)
 	}
-	if deep.Cursor == nil {
-		return nil
-	}
-	last := url.Values{"limit": {"500"}, "cursor": {*deep.Cursor}}
-	return x.askOne(ctx, "events, page at depth", o.asks, base+"/v1/events?"+last.Encode())
+	return nil
 }
 
 // enough is how long one question is asked again and again.
