@@ -891,7 +891,7 @@ type EventPage struct {
 
 	// NextCursor Give it as cursor to get the page after this one; absent on the last page
 	//
-	// Examples: AQAGRwvHxYAAAZOlsHweTkydKj9bjG1-Hw
+	// Examples: AgAGR2kFOoO4AZOlsHwefk-dKj9bjG1-H52Qjs-2slbe
 	NextCursor *string `json:"next_cursor,omitempty"`
 }
 
@@ -1921,10 +1921,10 @@ type ListEventsParams struct {
 
 // ExportEventsParams defines parameters for ExportEvents.
 type ExportEventsParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -1948,10 +1948,10 @@ type ExportEventsParamsFormat string
 
 // GetFunnelParams defines parameters for GetFunnel.
 type GetFunnelParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2035,10 +2035,10 @@ type StreamLiveParams struct {
 
 // GetMetricsBreakdownParams defines parameters for GetMetricsBreakdown.
 type GetMetricsBreakdownParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2074,10 +2074,10 @@ type GetMetricsBreakdownParamsColumns string
 
 // GetMetricsSummaryParams defines parameters for GetMetricsSummary.
 type GetMetricsSummaryParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2107,10 +2107,10 @@ type GetMetricsSummaryParamsCompare string
 
 // GetMetricsTimeseriesParams defines parameters for GetMetricsTimeseries.
 type GetMetricsTimeseriesParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2152,10 +2152,10 @@ type GetMetricsTimeseriesParamsGroupBy string
 
 // GetMetricsTopParams defines parameters for GetMetricsTop.
 type GetMetricsTopParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2188,10 +2188,10 @@ type GetMetricsTopParamsBy string
 
 // GetMetricsUsersParams defines parameters for GetMetricsUsers.
 type GetMetricsUsersParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2209,10 +2209,10 @@ type GetMetricsUsersParams struct {
 
 // GetPathsParams defines parameters for GetPaths.
 type GetPathsParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2251,10 +2251,10 @@ type GetPathsParamsBy string
 
 // GetRetentionParams defines parameters for GetRetention.
 type GetRetentionParams struct {
-	// From Start (RFC 3339); the period that it lies in is counted from its beginning. Default: 7 days, 7 weeks or 6 months before the end
+	// From Start (RFC 3339); the period that it lies in is counted from its beginning. In the years 1970 to 2999. Default: 7 days, 7 weeks or 6 months before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Period Length of a period. Weeks begin on Monday
@@ -2287,10 +2287,10 @@ type GetRetentionParamsPeriod string
 
 // GetSessionsParams defines parameters for GetSessions.
 type GetSessionsParams struct {
-	// From Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end
+	// From Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 
-	// To End, exclusive (RFC 3339); rounded up to the minute. Default: now
+	// To End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// Filter Only events for which this holds. Fields: type, source, user_id, anonymous_id, session_id, path, referrer, country, device, browser, os, value, currency, time, properties.name. Conditions: is, is not, in (...), not in (...), contains, exists, and < <= > >= for numbers and times; joined by and, or, not and parentheses. Strings are in double quotes. At most 4 KiB, 64 conditions, 16 levels, 100 values in a list
@@ -2413,14 +2413,14 @@ type ClientInterface interface {
 
 	// ExportEvents Stored events as a file, of any size
 	//
-	// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. Four exports run at a time; a client has a minute to read each few megabytes.
+	// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. An instance runs four exports at once, and answers one more with 503 and Retry-After; a client has a minute to read each few megabytes.
 	//
 	// Corresponds with GET /v1/export (the `ExportEvents` operationId).
 	ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetFunnel How many users take each of some steps, one after the other
 	//
-	// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users.
+	// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Corresponds with GET /v1/funnel (the `GetFunnel` operationId).
 	GetFunnel(ctx context.Context, params *GetFunnelParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2464,56 +2464,56 @@ type ClientInterface interface {
 
 	// GetMetricsBreakdown Events by two fields
 	//
-	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/breakdown (the `GetMetricsBreakdown` operationId).
 	GetMetricsBreakdown(ctx context.Context, params *GetMetricsBreakdownParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsSummary Totals of a range
 	//
-	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/summary (the `GetMetricsSummary` operationId).
 	GetMetricsSummary(ctx context.Context, params *GetMetricsSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsTimeseries Totals over time
 	//
-	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/timeseries (the `GetMetricsTimeseries` operationId).
 	GetMetricsTimeseries(ctx context.Context, params *GetMetricsTimeseriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsTop Most frequent values of a field
 	//
-	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/top (the `GetMetricsTop` operationId).
 	GetMetricsTop(ctx context.Context, params *GetMetricsTopParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetricsUsers Unique users of a range
 	//
-	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Corresponds with GET /v1/metrics/users (the `GetMetricsUsers` operationId).
 	GetMetricsUsers(ctx context.Context, params *GetMetricsUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPaths What is done after an event, or before it
 	//
-	// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions.
+	// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Corresponds with GET /v1/paths (the `GetPaths` operationId).
 	GetPaths(ctx context.Context, params *GetPathsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRetention How many users come back, by the period of their first event
 	//
-	// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.
+	// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Corresponds with GET /v1/retention (the `GetRetention` operationId).
 	GetRetention(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSessions How long people stay, and where they come in and leave
 	//
-	// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions.
+	// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Corresponds with GET /v1/sessions (the `GetSessions` operationId).
 	GetSessions(ctx context.Context, params *GetSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2596,7 +2596,7 @@ func (c *Client) GetEvent(ctx context.Context, id openapi_types.UUID, reqEditors
 
 // ExportEvents Stored events as a file, of any size
 //
-// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. Four exports run at a time; a client has a minute to read each few megabytes.
+// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. An instance runs four exports at once, and answers one more with 503 and Retry-After; a client has a minute to read each few megabytes.
 //
 // Corresponds with GET /v1/export (the `ExportEvents` operationId).
 func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2613,7 +2613,7 @@ func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, r
 
 // GetFunnel How many users take each of some steps, one after the other
 //
-// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users.
+// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Corresponds with GET /v1/funnel (the `GetFunnel` operationId).
 func (c *Client) GetFunnel(ctx context.Context, params *GetFunnelParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2697,7 +2697,7 @@ func (c *Client) CreateLiveTicket(ctx context.Context, reqEditors ...RequestEdit
 
 // GetMetricsBreakdown Events by two fields
 //
-// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/breakdown (the `GetMetricsBreakdown` operationId).
 func (c *Client) GetMetricsBreakdown(ctx context.Context, params *GetMetricsBreakdownParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2714,7 +2714,7 @@ func (c *Client) GetMetricsBreakdown(ctx context.Context, params *GetMetricsBrea
 
 // GetMetricsSummary Totals of a range
 //
-// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/summary (the `GetMetricsSummary` operationId).
 func (c *Client) GetMetricsSummary(ctx context.Context, params *GetMetricsSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2731,7 +2731,7 @@ func (c *Client) GetMetricsSummary(ctx context.Context, params *GetMetricsSummar
 
 // GetMetricsTimeseries Totals over time
 //
-// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/timeseries (the `GetMetricsTimeseries` operationId).
 func (c *Client) GetMetricsTimeseries(ctx context.Context, params *GetMetricsTimeseriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2748,7 +2748,7 @@ func (c *Client) GetMetricsTimeseries(ctx context.Context, params *GetMetricsTim
 
 // GetMetricsTop Most frequent values of a field
 //
-// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/top (the `GetMetricsTop` operationId).
 func (c *Client) GetMetricsTop(ctx context.Context, params *GetMetricsTopParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2765,7 +2765,7 @@ func (c *Client) GetMetricsTop(ctx context.Context, params *GetMetricsTopParams,
 
 // GetMetricsUsers Unique users of a range
 //
-// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Corresponds with GET /v1/metrics/users (the `GetMetricsUsers` operationId).
 func (c *Client) GetMetricsUsers(ctx context.Context, params *GetMetricsUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2782,7 +2782,7 @@ func (c *Client) GetMetricsUsers(ctx context.Context, params *GetMetricsUsersPar
 
 // GetPaths What is done after an event, or before it
 //
-// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions.
+// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Corresponds with GET /v1/paths (the `GetPaths` operationId).
 func (c *Client) GetPaths(ctx context.Context, params *GetPathsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2799,7 +2799,7 @@ func (c *Client) GetPaths(ctx context.Context, params *GetPathsParams, reqEditor
 
 // GetRetention How many users come back, by the period of their first event
 //
-// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.
+// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Corresponds with GET /v1/retention (the `GetRetention` operationId).
 func (c *Client) GetRetention(ctx context.Context, params *GetRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2816,7 +2816,7 @@ func (c *Client) GetRetention(ctx context.Context, params *GetRetentionParams, r
 
 // GetSessions How long people stay, and where they come in and leave
 //
-// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions.
+// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Corresponds with GET /v1/sessions (the `GetSessions` operationId).
 func (c *Client) GetSessions(ctx context.Context, params *GetSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4967,7 +4967,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExportEventsWithResponse Stored events as a file, of any size
 	//
-	// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. Four exports run at a time; a client has a minute to read each few megabytes.
+	// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. An instance runs four exports at once, and answers one more with 503 and Retry-After; a client has a minute to read each few megabytes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4976,7 +4976,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetFunnelWithResponse How many users take each of some steps, one after the other
 	//
-	// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users.
+	// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5028,7 +5028,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsBreakdownWithResponse Events by two fields
 	//
-	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5037,7 +5037,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsSummaryWithResponse Totals of a range
 	//
-	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5046,7 +5046,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsTimeseriesWithResponse Totals over time
 	//
-	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5055,7 +5055,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsTopWithResponse Most frequent values of a field
 	//
-	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5064,7 +5064,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsUsersWithResponse Unique users of a range
 	//
-	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+	// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5073,7 +5073,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetPathsWithResponse What is done after an event, or before it
 	//
-	// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions.
+	// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5082,7 +5082,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRetentionWithResponse How many users come back, by the period of their first event
 	//
-	// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.
+	// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5091,7 +5091,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetSessionsWithResponse How long people stay, and where they come in and leave
 	//
-	// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions.
+	// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6804,7 +6804,7 @@ func (c *ClientWithResponses) GetEventWithResponse(ctx context.Context, id opena
 
 // ExportEventsWithResponse Stored events as a file, of any size
 //
-// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. Four exports run at a time; a client has a minute to read each few megabytes.
+// All events of the range that the filter takes, newest first, streamed. Every event that was stored when the export began is in it exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer Weir-Export-Events, the number of events; when something fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; NDJSON has every text as it was sent. An instance runs four exports at once, and answers one more with 503 and Retry-After; a client has a minute to read each few megabytes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6819,7 +6819,7 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 
 // GetFunnelWithResponse How many users take each of some steps, one after the other
 //
-// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users.
+// A user is a user_id, else an anonymous_id. An attempt begins with any event of the first step in the range; each further step is a later event (by time, then id; the same event is never two steps), and no later than window after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event the group. Answered from the raw events, over at most 31 days and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6895,7 +6895,7 @@ func (c *ClientWithResponses) CreateLiveTicketWithResponse(ctx context.Context, 
 
 // GetMetricsBreakdownWithResponse Events by two fields
 //
-// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// A table of events and values: the most frequent values of one field by those of another, each with all else. Rollups answer when one of the fields is type. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6910,7 +6910,7 @@ func (c *ClientWithResponses) GetMetricsBreakdownWithResponse(ctx context.Contex
 
 // GetMetricsSummaryWithResponse Totals of a range
 //
-// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Number of events, sum of their values, unique users and sessions, as a whole and by type. Without `metrics`, all four; without sessions where only the raw events could tell them. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6925,7 +6925,7 @@ func (c *ClientWithResponses) GetMetricsSummaryWithResponse(ctx context.Context,
 
 // GetMetricsTimeseriesWithResponse Totals over time
 //
-// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The numbers of every bucket of a range, also by the most frequent values of a field. The first and last bucket hold what of them lies in the range. A series has at most 2,000 buckets. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6940,7 +6940,7 @@ func (c *ClientWithResponses) GetMetricsTimeseriesWithResponse(ctx context.Conte
 
 // GetMetricsTopWithResponse Most frequent values of a field
 //
-// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// The values of a field with the most events, their share of all events, and all else. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6955,7 +6955,7 @@ func (c *ClientWithResponses) GetMetricsTopWithResponse(ctx context.Context, par
 
 // GetMetricsUsersWithResponse Unique users of a range
 //
-// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
+// Who did something that passes the filter, each counted once however long the range is. Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; `meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6970,7 +6970,7 @@ func (c *ClientWithResponses) GetMetricsUsersWithResponse(ctx context.Context, p
 
 // GetPathsWithResponse What is done after an event, or before it
 //
-// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions.
+// In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6985,7 +6985,7 @@ func (c *ClientWithResponses) GetPathsWithResponse(ctx context.Context, params *
 
 // GetRetentionWithResponse How many users come back, by the period of their first event
 //
-// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.
+// A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. They count as returned in each later period with an event that return takes. Events before the range are not looked at: a user who did the same before it counts as new. With the filter, both are narrowed. Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -7000,7 +7000,7 @@ func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, para
 
 // GetSessionsWithResponse How long people stay, and where they come in and leave
 //
-// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions.
+// A session is the events that have a session_id in common. It belongs to the range by its first event, and is counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it for what is done then in sessions that began in the range; what is further away than that is not looked at. A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. Answered from the raw events, over at most 31 days and two million sessions. An instance answers two questions at once of those about sessions, funnels, retention and paths; one that has waited 5 seconds for its turn gets a 503 with Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //

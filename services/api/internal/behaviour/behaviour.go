@@ -37,6 +37,10 @@ const (
 	maxSubjects = 2_000_000
 )
 
+// turns is what the operations have in common, for their descriptions.
+const turns = "An instance answers two questions at once of those about sessions, funnels, retention and paths; " +
+	"one that has waited 5 seconds for its turn gets a 503 with Retry-After."
+
 // questions is the reader of all four, with a bound on how many run, and their memory.
 type questions struct {
 	*query.Reader

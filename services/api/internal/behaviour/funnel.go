@@ -66,7 +66,7 @@ func registerFunnel(api huma.API, q *questions) {
 			"each further step is a later event (by time, then id; the same event is never two steps), and no later than window " +
 			"after the first, so events after the end of the range are read too. Of a user's attempts the one that gets furthest counts; " +
 			"of those, the one that gets there first; and of those, the one that began last. Its times make the medians, and its first event " +
-			"the group. Answered from the raw events, over at most 31 days and two million users.",
+			"the group. Answered from the raw events, over at most 31 days and two million users. " + turns,
 		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
 	}, func(ctx context.Context, in *funnelInput) (*span.Output[Funnel], error) {
 		s, where, err := about(in.Between, in.Input)

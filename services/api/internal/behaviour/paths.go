@@ -65,7 +65,7 @@ func registerPaths(api huma.API, q *questions) {
 		Description: "In each session (events with a session_id in common) with an event in the range that start takes: the events that follow the first " +
 			"such event, or the ones that lead to it, in the order of time, then id. The filter leaves out events, so that they are passed over. " +
 			"What happens more than an hour outside the range is not looked at. Answered from the raw events, over at most 31 days and " +
-			"two million sessions.",
+			"two million sessions. " + turns,
 		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
 	}, func(ctx context.Context, in *pathsInput) (*span.Output[Paths], error) {
 		s, where, err := about(in.Between, in.Input)

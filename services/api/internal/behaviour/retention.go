@@ -17,8 +17,8 @@ import (
 )
 
 type retentionInput struct {
-	From   time.Time `query:"from" doc:"Start (RFC 3339); the period that it lies in is counted from its beginning. Default: 7 days, 7 weeks or 6 months before the end" example:"2026-01-01T00:00:00Z"`
-	To     time.Time `query:"to" doc:"End, exclusive (RFC 3339); rounded up to the minute. Default: now" example:"2026-01-08T00:00:00Z"`
+	From   time.Time `query:"from" doc:"Start (RFC 3339); the period that it lies in is counted from its beginning. In the years 1970 to 2999. Default: 7 days, 7 weeks or 6 months before the end" example:"2026-01-01T00:00:00Z"`
+	To     time.Time `query:"to" doc:"End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now" example:"2026-01-08T00:00:00Z"`
 	Period string    `query:"period" enum:"day,week,month" default:"day" doc:"Length of a period. Weeks begin on Monday"`
 	Zone   string    `query:"timezone" default:"UTC" maxLength:"64" doc:"Where days, weeks and months begin: a name of the IANA database" example:"Europe/Berlin"`
 	Start  string    `query:"start" maxLength:"4096" doc:"A filter: a user joins the cohort of the period of their first event that it takes. Default: any event" example:"type is \"signup\""`
@@ -56,7 +56,7 @@ func registerRetention(api huma.API, q *questions) {
 		Description: "A user is a user_id, else an anonymous_id, and is in one cohort: that of the first event in the range that start takes. " +
 			"They count as returned in each later period with an event that return takes. Events before the range are not looked at: " +
 			"a user who did the same before it counts as new. With the filter, both are narrowed. " +
-			"Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users.",
+			"Answered from the raw events, over at most 31 days, 26 weeks or 12 months, and two million users. " + turns,
 		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
 	}, func(ctx context.Context, in *retentionInput) (*span.Output[Retention], error) {
 		periods, err := in.periods(time.Now())

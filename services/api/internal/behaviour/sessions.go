@@ -65,7 +65,7 @@ func registerSessions(api huma.API, q *questions) {
 			"counted whole: the hour before the range is read to leave out the sessions that began there, and the hour after it " +
 			"for what is done then in sessions that began in the range; what is further away than that is not looked at. " +
 			"A filter leaves sessions of the events that it takes, so filter by what a whole session shares, such as country or source. " +
-			"Answered from the raw events, over at most 31 days and two million sessions.",
+			"Answered from the raw events, over at most 31 days and two million sessions. " + turns,
 		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
 	}, func(ctx context.Context, in *sessionsInput) (*span.Output[Sessions], error) {
 		s, where, err := about(in.Between, in.Input)

@@ -2,6 +2,7 @@ package explorer
 
 import (
 	"encoding/base64"
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,6 +19,14 @@ func TestCursorReadsBack(t *testing.T) {
 	got, err := parseCursor(want.cursor(of), of)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
+}
+
+// A page without a filter may end with the event that the document has as its example.
+func TestDocumentedCursorIsOne(t *testing.T) {
+	t.Parallel()
+	field, _ := reflect.TypeFor[EventPage]().FieldByName("NextCursor")
+	_, err := parseCursor(field.Tag.Get("example"), sum(filter.Input{}))
+	require.NoError(t, err)
 }
 
 func TestBrokenCursorsAreRefused(t *testing.T) {

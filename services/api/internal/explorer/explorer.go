@@ -29,7 +29,7 @@ type listInput struct {
 type EventPage struct {
 	Meta       PageMeta `json:"meta"`
 	Items      []Event  `json:"items" nullable:"false" doc:"Newest first"`
-	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page" example:"AQAGRwvHxYAAAZOlsHweTkydKj9bjG1-Hw"`
+	NextCursor string   `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page after this one; absent on the last page" example:"AgAGR2kFOoO4AZOlsHwefk-dKj9bjG1-H52Qjs-2slbe"`
 }
 
 // PageMeta says what a page is about.

@@ -59,7 +59,7 @@ func registerExport(api huma.API, r *query.Reader) {
 			"exactly once; what arrives meanwhile may be in it. A whole export ends with the trailer " + countTrailer + ", the number of events; when something " +
 			"fails on the way, the connection is cut instead, in the middle of the chunked body, which HTTP clients report as an error. " +
 			"In CSV, a text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage return) gets a ' in front; " +
-			"NDJSON has every text as it was sent. Four exports run at a time; a client has a minute to read each few megabytes.",
+			"NDJSON has every text as it was sent. An instance runs four exports at once, and answers one more with 503 and Retry-After; a client has a minute to read each few megabytes.",
 		Security: access.Required(), Errors: query.Errors,
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events",

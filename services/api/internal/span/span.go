@@ -18,8 +18,8 @@ const minYear, maxYear = 1970, 2999
 // Between are the parameters of every question over a range of time; operations embed
 // it.
 type Between struct {
-	From time.Time `query:"from" doc:"Start, inclusive (RFC 3339); rounded down to the minute. Default: 24 hours before the end" example:"2026-01-01T00:00:00Z"`
-	To   time.Time `query:"to" doc:"End, exclusive (RFC 3339); rounded up to the minute. Default: now" example:"2026-01-02T00:00:00Z"`
+	From time.Time `query:"from" doc:"Start, inclusive (RFC 3339); rounded down to the minute. In the years 1970 to 2999, and at most 3,660 days before the end where no other limit is stated. Default: 24 hours before the end" example:"2026-01-01T00:00:00Z"`
+	To   time.Time `query:"to" doc:"End, exclusive (RFC 3339); rounded up to the minute. In the years 1970 to 2999. Default: now" example:"2026-01-02T00:00:00Z"`
 }
 
 // Span is a range of whole minutes in UTC, the end exclusive: what rollups can answer.
