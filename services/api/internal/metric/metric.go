@@ -11,7 +11,8 @@ import (
 
 // exactly is what the operations have in common, for their descriptions.
 const exactly = "Counts equal the stored events at any instant, late ones included. The range is rounded outward to whole minutes; " +
-	"`meta` says which was used. Rollups answer filters of the form `type is ... and country in (...)`, with one field besides type at most; " +
+	"`meta` says which was used. Rollups answer filters whose parts, joined by `and`, are each about `type`, or about one other field that rollups count by, such as " +
+	"`type is not \"click\" and (country is \"DE\" or country is \"FR\")`, unless they take events without that field; " +
 	"others are answered from the raw events, over at most 7 days and 200,000 pairs of group and bucket. A range that needs counts older than they are kept is refused. Users and sessions are exact for raw events and, " +
 	"but for collisions of hashes (0.2% at worst), up to 16,384; beyond, rollups estimate with a standard error of 0.41%."
 
