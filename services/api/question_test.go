@@ -359,7 +359,7 @@ func TestAnswersOfThePastAreKeptAndAskedAboutByTheirETag(t *testing.T) {
 	}
 	for _, path := range []string{
 		"metrics/summary?", "metrics/timeseries?", "metrics/top?by=path&", "metrics/breakdown?rows=type&columns=path&", "metrics/users?",
-		"sessions?", "retention?", "paths?start=type+is+%22page_view%22&", "funnel?step=type+is+%22page_view%22&step=type+is+%22purchase%22&",
+		"sessions?", "retention?", "paths?start=type+is+%22page_view%22&", "events?limit=1&", "funnel?step=type+is+%22page_view%22&step=type+is+%22purchase%22&",
 	} {
 		path = "/v1/" + path + past
 		first := ask(path, `"other"`)
@@ -374,7 +374,9 @@ func TestAnswersOfThePastAreKeptAndAskedAboutByTheirETag(t *testing.T) {
 	late.UserID = "late"
 	w.store(late)
 	require.Equal(t, 200, ask("/v1/metrics/summary?"+past, before).StatusCode, "a late event changes the past")
-	require.Equal(t, "private, no-cache", ask("/v1/metrics/summary", "").Header.Get("Cache-Control"))
+	for _, open := range []string{"metrics/summary", "events"} {
+		require.Equal(t, "private, no-cache", ask("/v1/"+open, "").Header.Get("Cache-Control"))
+	}
 	require.Equal(t, "private, no-cache", ask("/v1/funnel?window=3d&step=type+is+%22page_view%22&step=type+is+%22purchase%22&"+past, "").Header.Get("Cache-Control"),
 		"some of its events are still to come")
 }

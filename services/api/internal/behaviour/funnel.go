@@ -102,7 +102,7 @@ func registerFunnel(api huma.API, q *questions) {
 		}
 		body := f.answer(in.Step, known.text, in.GroupBy != "", in.Limit)
 		body.Meta = FunnelMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Window, in.GroupBy}
-		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
+		return span.Answer(in.Known, r.to, body.Meta.AsOf, &body)
 	})
 }
 

@@ -99,7 +99,7 @@ func registerPaths(api huma.API, q *questions) {
 		}
 		body := t.answer(known.text, in.Limit)
 		body.Meta = PathsMeta{span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}, in.Direction, in.By}
-		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
+		return span.Answer(in.Known, r.to, body.Meta.AsOf, &body)
 	})
 }
 

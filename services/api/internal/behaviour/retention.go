@@ -85,7 +85,7 @@ func registerRetention(api huma.API, q *questions) {
 		}
 		body := Retention{Cohorts: c.triangle()}
 		body.Meta = RetentionMeta{span.Meta{From: s.From.UTC(), To: s.To.UTC(), ServedBy: span.Raw, AsOf: asOf}, in.Period, in.Zone}
-		return span.Answer(in.Known, r.to, &body.Meta.Meta, &body)
+		return span.Answer(in.Known, r.to, body.Meta.AsOf, &body)
 	})
 }
 

@@ -98,7 +98,7 @@ func registerSessions(api huma.API, q *questions) {
 		}
 		body := visits.summarise(s.From.UnixMicro(), s.To.UnixMicro(), in.Limit)
 		body.Meta = span.Meta{From: s.From, To: s.To, ServedBy: span.Raw, AsOf: asOf}
-		return span.Answer(in.Known, r.to, &body.Meta, &body)
+		return span.Answer(in.Known, r.to, body.Meta.AsOf, &body)
 	})
 }
 

@@ -21,6 +21,7 @@ type listInput struct {
 	Limit int       `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Most items of a page"`
 	From  time.Time `query:"from" doc:"Only events of this time or later (RFC 3339)" example:"2026-01-01T00:00:00Z"`
 	To    time.Time `query:"to" doc:"Only events before this time (RFC 3339)" example:"2026-01-02T00:00:00Z"`
+	span.Known
 	filter.Input
 	Cursor string `query:"cursor" maxLength:"64" doc:"The next_cursor of the page before, which had the same filter, type and source; without it, the newest events"`
 }
@@ -41,8 +42,6 @@ type PageMeta struct {
 	ScannedTo *time.Time  `json:"scanned_to,omitempty" doc:"There only when so few events pass the filter that the page ended before it was full: all events back to this time were looked at. next_cursor goes on from there" example:"2026-01-01T10:00:00Z"`
 }
 
-type listOutput struct{ Body EventPage }
-
 type itemInput struct {
 	ID string `path:"id" format:"uuid" doc:"The event's id" example:"0193a5b0-7c1e-7e4f-9d2a-3f5b8c6d7e1f"`
 }
@@ -59,8 +58,8 @@ func Register(api huma.API, r *query.Reader) {
 			"that was stored when the first page was read exactly once, also while others arrive. " +
 			"A page is the next limit events, but ends after about half a million that the filter did not take: then it may hold fewer, even none, " +
 			"meta.scanned_to says how far it came, and next_cursor goes on from there. from and to may be changed on the way, the filter may not.",
-		Security: access.Required(), Errors: query.Errors,
-	}, func(ctx context.Context, in *listInput) (*listOutput, error) {
+		Security: access.Required(), Errors: query.Errors, Responses: span.NotModified(),
+	}, func(ctx context.Context, in *listInput) (*span.Output[EventPage], error) {
 		// One more than shown tells whether there is a page after this one.
 		p, err := newPage(in.Input, in.From, in.To, in.Limit+1)
 		if err != nil {
@@ -79,16 +78,16 @@ func Register(api huma.API, r *query.Reader) {
 			return nil, err
 		}
 		meta := PageMeta{From: bound(in.From), To: bound(in.To), ServedBy: span.Raw, AsOf: asOf}
-		out := &listOutput{EventPage{Meta: meta, Items: append([]Event{}, p.items...)}} // [], not null
+		out := EventPage{Meta: meta, Items: append([]Event{}, p.items...)} // [], not null
 		switch {
 		case len(p.items) > in.Limit:
-			out.Body.Items = p.items[:in.Limit]
-			out.Body.NextCursor = p.items[in.Limit-1].position().cursor(filter)
+			out.Items = p.items[:in.Limit]
+			out.NextCursor = p.items[in.Limit-1].position().cursor(filter)
 		case p.spent():
-			out.Body.Meta.ScannedTo = &p.passed
-			out.Body.NextCursor = position{time: p.passed}.cursor(filter)
+			out.Meta.ScannedTo = &p.passed
+			out.NextCursor = position{time: p.passed}.cursor(filter)
 		}
-		return out, nil
+		return span.Answer(in.Known, p.after.time, asOf, &out)
 	})
 
 	huma.Register(api, huma.Operation{

@@ -71,7 +71,7 @@ func registerBreakdown(api huma.API, r reader) {
 		if err != nil {
 			return nil, err
 		}
-		return span.Answer(in.Known, out.Meta.To, &out.Meta.Meta, out)
+		return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 	})
 }
 

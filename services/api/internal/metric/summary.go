@@ -67,7 +67,7 @@ func registerSummary(api huma.API, r reader) {
 			return nil, err
 		}
 		if in.Compare == "" {
-			return span.Answer(in.Known, out.Meta.To, &out.Meta, out)
+			return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 		}
 		s := q.Span
 		q.by, q.compared, q.Span = nil, true, span.Span{From: s.From.Add(-s.Length()), To: s.From}
@@ -78,7 +78,7 @@ func registerSummary(api huma.API, r reader) {
 		if _, err := q.ask(ctx, r, func(ctx context.Context, c counter) error { return out.Compare.read(ctx, c, q.who) }); err != nil {
 			return nil, err
 		}
-		return span.Answer(in.Known, out.Meta.To, &out.Meta, out)
+		return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 	})
 }
 

@@ -80,7 +80,7 @@ func registerTimeseries(api huma.API, r reader) {
 		if err != nil {
 			return nil, err
 		}
-		return span.Answer(in.Known, out.Meta.To, &out.Meta.Meta, out)
+		return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 	})
 }
 

@@ -69,7 +69,7 @@ func registerTop(api huma.API, r reader) {
 		if err != nil {
 			return nil, err
 		}
-		return span.Answer(in.Known, out.Meta.To, &out.Meta.Meta, out)
+		return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 	})
 }
 

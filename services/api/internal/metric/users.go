@@ -46,6 +46,6 @@ func registerUsers(api huma.API, r reader) {
 		if meta.ServedBy == span.Rollups && out.Users > unique.Exact {
 			out.Error = unique.StandardError
 		}
-		return span.Answer(in.Known, out.Meta.To, &out.Meta, out)
+		return span.Answer(in.Known, out.Meta.To, out.Meta.AsOf, out)
 	})
 }

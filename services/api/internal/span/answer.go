@@ -51,25 +51,25 @@ func NotModified() map[string]*huma.Response {
 	return map[string]*huma.Response{"304": {Description: "The numbers are those that the client has"}}
 }
 
-// Answer makes the output for a body whose Meta is meta, or the 304 if the client has
-// it. Events before until are what it is made of. The ETag is weak: as_of is left out of it,
-// because it changes with every answer.
-func Answer[T any](known Known, until time.Time, meta *Meta, body *T) (*Output[T], error) {
+// Answer makes the output for a body that says as_of in its meta, or the 304 if the client
+// has it. Events before until are what it is made of. The ETag is weak: as_of is left out of
+// it, because it changes with every answer.
+func Answer[T any](known Known, until, asOf time.Time, body *T) (*Output[T], error) {
 	data, err := encode(body)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	asOf, err := encode(meta.AsOf)
+	instant, err := encode(asOf)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	before, after, _ := bytes.Cut(data, append([]byte(`"as_of":`), asOf...)) // within a text the quotes are escaped
+	before, after, _ := bytes.Cut(data, append([]byte(`"as_of":`), instant...)) // within a text the quotes are escaped
 	hash := sha256.New()
 	hash.Write(before)
 	hash.Write(after)
 	out := &Output[T]{Status: http.StatusOK, CacheControl: "private, no-cache", Body: Encoded[T]{data},
 		ETag: `W/"` + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:12]) + `"`}
-	if !until.After(meta.AsOf) {
+	if !until.After(asOf) {
 		out.CacheControl = "private, max-age=60"
 	}
 	if strings.Contains(known.IfNoneMatch, strings.TrimPrefix(out.ETag, "W/")) || known.IfNoneMatch == "*" {
