@@ -182,6 +182,7 @@ func (w *world) begin(events ...event.Event) (pgx.Tx, rollup.Batch) {
 	ctx := context.Background()
 	tx, err := w.pool.Begin(ctx)
 	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = tx.Rollback(ctx) }) // of one that fails on the way: the pool waits for it
 	rows := make([][]any, len(events))
 	sums := map[rollup.Delta]*rollup.Delta{}
 	type sight struct {
