@@ -61,6 +61,28 @@ func TestStatusTellsWhatWaitsAndWhatIsStored(t *testing.T) {
 	require.EqualValues(t, 10_001, got.Stored.DeadLetters["decode"]+got.Stored.DeadLetters["validate"])
 }
 
+func TestStatusTellsTheRateOfTheLastWholeMinute(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t)).start()
+	minute := func() (m time.Time) {
+		require.NoError(t, w.pool.QueryRow(t.Context(), "SELECT date_trunc('minute', now())").Scan(&m))
+		return m.UTC()
+	}
+	now := minute()
+	stored := map[time.Time]int{now.Add(-2 * time.Minute): 30, now.Add(-time.Minute): 90, now: 150}
+	for m, n := range stored {
+		w.store(several(n-30, m.Add(30*time.Second))...)
+		w.fold()
+		w.store(several(30, m)...)
+	}
+	// A minute may end meanwhile: then the next is the one that is whole.
+	asked, got := now, w.status()
+	for now = minute(); now != asked; now = minute() {
+		asked, got = now, w.status()
+	}
+	require.InDelta(t, float64(stored[asked.Add(-time.Minute)])/60, got.Stored.PerSecond, 1e-9)
+}
+
 // answeredStatus is what /v1/status says.
 type answeredStatus struct {
 	Version string
@@ -79,6 +101,7 @@ type answeredStatus struct {
 		NewestMinute time.Time `json:"newest_minute"`
 		Error        string
 		LastFlush    time.Time        `json:"last_flush"`
+		PerSecond    float64          `json:"events_per_second"`
 		DeadLetters  map[string]int64 `json:"dead_letters"`
 		DeadMore     bool             `json:"dead_letters_more"`
 		Bytes        map[string]int64
