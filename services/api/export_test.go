@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -185,6 +186,43 @@ func TestExportIsCancelledWithItsRequest(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
 	eventually(t, "its statement has ended", func() bool { return w.waiting() == 0 })
+}
+
+func TestFifthExportAtOnceIsToldToComeBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.store(pageView(time.Now()))
+	w.start("API_STATEMENT_TIMEOUT", "2m", "LIVE_RECONCILE", "1h").current()
+	for range 4 { // what is refused takes no place
+		require.Equal(t, http.StatusUnprocessableEntity, w.get("/v1/export", url.Values{"filter": {"country is"}}, nil).StatusCode)
+	}
+	unlock := w.lockTables()
+	ended := make(chan error, 4)
+	for range cap(ended) {
+		go func() {
+			response, err := w.http.Get("http://" + w.address + "/v1/export")
+			if err == nil {
+				_, err = io.Copy(io.Discard, response.Body)
+				err = errors.Join(err, response.Body.Close())
+			}
+			if err == nil && response.Trailer.Get("Weir-Export-Events") != "1" {
+				err = fmt.Errorf("%s, %v", response.Status, response.Trailer)
+			}
+			ended <- err
+		}()
+	}
+	eventually(t, "four wait for the lock", func() bool { return w.waiting() == 4 })
+	var p problem
+	response := w.get("/v1/export", nil, &p)
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.Equal(t, "10", response.Header.Get("Retry-After"))
+	require.Contains(t, p.Detail, "As many exports as may run are under way")
+	unlock()
+	for range cap(ended) {
+		require.NoError(t, <-ended)
+	}
+	// A client has read all a moment before its place is free.
+	eventually(t, "there is a place again", func() bool { return w.get("/v1/export", nil, nil).StatusCode == http.StatusOK })
 }
 
 func TestPageThatFindsLittleSaysHowFarItCame(t *testing.T) {
