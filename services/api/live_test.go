@@ -169,22 +169,62 @@ func TestLiveCorrectsItselfWhenABatchWasNeverPublished(t *testing.T) {
 	require.Contains(t, w.metrics(), `weir_api_live_epochs_total{reason="corrected"} 1`)
 }
 
-func TestLiveRefusesStrangersAndNonsense(t *testing.T) {
+func TestOnlyPagesThatMayOpenTheFeed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, harness.NewSandbox(t))
-	w.start("LIVE_ORIGINS", "https://*.example.com", "LIVE_MAX_CLIENTS", "3", "LIVE_RECONCILE", "1h").current()
-	for origin, status := range map[string]int{"https://evil.com": 403, "http://app.example.com": 403, "https://app.example.com": 101, "http://" + w.address: 101} {
-		conn, response, err := websocket.Dial(t.Context(), "ws://"+w.address+"/v1/live", &websocket.DialOptions{
-			HTTPClient: w.http, HTTPHeader: http.Header{"Origin": {origin}}})
-		require.Equal(t, status, response.StatusCode, origin)
-		if err == nil {
-			require.NoError(t, conn.Close(websocket.StatusNormalClosure, ""))
-		} else {
-			require.Equal(t, "application/problem+json", response.Header.Get("Content-Type"))
+	w := newWorld(t, harness.NewSandbox(t)).start()
+	ask := func(w *world, path, origin string) *http.Response {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.address+path, nil)
+		require.NoError(t, err)
+		request.Header.Set("Origin", origin)
+		if path == "/v1/live" {
+			for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} {
+				request.Header.Set(name, value)
+			}
+		}
+		response, err := w.http.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response
+	}
+	listed := w.another("LIVE_ORIGINS", "https://*.example.com")
+	for _, c := range []struct {
+		of      *world
+		origin  string
+		may     bool
+		foreign bool // its page has to be given leave to read
+	}{
+		{of: w, origin: "http://" + w.address, may: true},
+		{of: w, origin: "https://app.example.com"},
+		{of: w, origin: "http://" + listed.address}, // another port
+		{of: w, origin: "null"},
+		{of: listed, origin: "http://" + listed.address, may: true},
+		{of: listed, origin: "https://app.example.com", may: true, foreign: true},
+		{of: listed, origin: "http://app.example.com"},
+		{of: listed, origin: "https://evil.com"},
+		{of: listed, origin: "https://example.com.evil.com"},
+	} {
+		for path, opened := range map[string]int{"/v1/live": http.StatusSwitchingProtocols, "/v1/live/events": http.StatusOK} {
+			response := ask(c.of, path, c.origin)
+			leave := ""
+			if c.foreign {
+				leave = c.origin
+			}
+			require.Equal(t, leave, response.Header.Get("Access-Control-Allow-Origin"), "%s %+v", path, c)
+			if c.may {
+				require.Equal(t, opened, response.StatusCode, "%s %+v", path, c)
+			} else {
+				require.Equal(t, http.StatusForbidden, response.StatusCode, "%s %+v", path, c)
+				require.Equal(t, "application/problem+json", response.Header.Get("Content-Type"))
+			}
 		}
 	}
-	eventually(t, "they are gone", func() bool { return strings.Contains(w.metrics(), "weir_api_live_clients 0") })
+}
 
+func TestLiveRefusesNonsenseAndMoreThanItTakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.start("LIVE_MAX_CLIENTS", "3", "LIVE_RECONCILE", "1h").current()
 	good := w.dial("", nil)
 	good.next()
 	for _, c := range []struct {
