@@ -34,7 +34,7 @@ export function bars(into, rows, empty) {
 export function chart(into, table, answer, label) {
   const series = answer.series.filter((s, i) => s.events > 0 || i === 0); // nothing else, no "all else"
   const times = series[0]?.points.map((p) => p.time) ?? [];
-  const name = (s) => (s.other ? "All else" : s.group === "" || s.group == null ? "Events" : s.group);
+  const name = (s) => (s.other && s.events ? "All else" : s.other || s.group === "" || s.group == null ? "Events" : s.group);
   const look = (s, i) => "s" + (s.other ? 5 : i % 5);
   const w = Math.max(280, into.clientWidth || 800), h = 280, left = 44, bottom = 24, top = 8;
   const sums = times.map((_, t) => series.reduce((n, s) => n + s.points[t].events, 0));
