@@ -92,8 +92,8 @@ type question struct {
 }
 
 // questions are asked over all that was loaded, by rollups, and over a day where rows
-// have to be read. Those about types and paths alone the api may answer from the events
-// that it remembers; the funnels by country and by device it may not.
+// have to be read. But for the funnel by a property the api may answer those about what users
+// do from the events that it remembers.
 func questions(days int) []question {
 	now := time.Now().UTC().Truncate(time.Minute)
 	from := now.AddDate(0, 0, -days)
@@ -135,6 +135,7 @@ func questions(days int) []question {
 		{name: "summary with a filter, one day", path: "/v1/metrics/summary", query: day("filter", `country is "DE" and path contains "/product"`)},
 		{name: "funnel, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart"`)},
 		{name: "funnel with a step by country, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart" and country is "DE"`)},
+		{name: "funnel with a step by a property, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart" and properties.template exists`)},
 		{name: "funnel by device, one day", path: "/v1/funnel", query: funnel(`type is "add_to_cart"`, "group_by", "device")},
 		{name: "sessions, one day", path: "/v1/sessions", query: day()},
 		{name: "retention", path: "/v1/retention", query: all()},

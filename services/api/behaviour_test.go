@@ -38,6 +38,8 @@ func visits(from, to time.Time) (events []event.Event) {
 			if e.Type == "page_view" && rand.N(10) > 0 {
 				e.Path = "/" + strconv.Itoa(rand.N(6))
 			}
+			e.Device, e.Browser, e.OS = []string{"mobile", "desktop", ""}[session%3], []string{"Firefox", ""}[session%2], []string{"Linux", "Windows", ""}[rand.N(3)]
+			e.Source, e.Referrer = []string{"web", "web", "app"}[rand.N(3)], []string{"https://example.com", ""}[rand.N(2)]
 			e.Properties = []string{"", `{"plan": "team"}`, `{"plan": "solo"}`}[rand.N(3)]
 			events = append(events, e)
 			if rand.N(3) > 0 { // the others share the time

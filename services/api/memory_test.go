@@ -119,14 +119,18 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 		{"/v1/funnel", ranged(from, to.Add(-90*time.Minute), "step", `path is "/1" or not path exists`, "step", `type in ("click", "page_view")`, "step", ``,
 			"window", "30m", "group_by", "path", "limit", "3"), false},
 		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `path contains "2"`, "group_by", "type", "filter", `country in ("DE", "FR") and source is "web"`), false},
-		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `country is "DE"`), true},
-		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `type is "purchase"`, "group_by", "country"), true},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `country is "DE"`), false},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click" and not country is "FR"`, "step", `country is "DE" or path is "/1"`, "group_by", "country"), false},
+		{"/v1/funnel", ranged(from, to, "step", `browser exists`, "step", `source is "web" and os != "Linux"`, "group_by", "device", "filter", `device exists or type is "click"`), false},
+		{"/v1/funnel", ranged(from, to, "step", `type is "click"`, "step", `type is "purchase"`, "group_by", "referrer"), true},
 		{"/v1/paths", ranged(from, to, "start", `type is "page_view"`), false},
 		{"/v1/paths", ranged(from.Add(7*time.Minute), to, "start", `path is "/3"`, "by", "path", "filter", `not type is "click"`), false},
 		{"/v1/paths", ranged(from.Add(3*time.Hour), to.Add(-time.Hour), "start", `type is "purchase"`, "by", "path", "direction", "before", "steps", "5"), false},
+		{"/v1/paths", ranged(from, to, "start", `country is "FR" and type is "click"`), false},
 		{"/v1/paths", ranged(from, to, "start", `user_id exists`), true},
 		{"/v1/retention", ranged(from, to, "timezone", "Asia/Kolkata"), false},
 		{"/v1/retention", ranged(from, to, "start", `type is "page_view"`, "return", `type is "purchase"`, "filter", `path exists`), false},
+		{"/v1/retention", ranged(from, to, "start", `country is "FR" or device is "mobile"`, "return", `type is "click"`), false},
 	}
 	ask := func(w *world) (answers []map[string]any) {
 		for _, q := range questions {

@@ -8,40 +8,92 @@ import (
 	"weir/services/shared/event"
 )
 
-// acts are the events of a piece as the memory keeps them: 24 bytes each.
+// acts are the events of a piece as the memory keeps them: 24 bytes each, and actSize with
+// what they have in common.
 type acts struct {
 	piece
 	start int64 // of the piece, microseconds since 1970
-	kinds []kind
-	list  []act // in the order of time, then id
+	common
+	list []act // in the order of time, then id
 }
 
-// act is an event: enough to follow users and sessions through types and paths.
+// common is what events have in common.
+type common struct {
+	whats   []what
+	origins []origin
+	kinds   []kind
+}
+
+// act is an event: enough to follow users and sessions through types and paths, by where they
+// come from.
 type act struct {
 	after          uint32 // the start of the piece, microseconds: an hour has fewer than 2^32
 	kind           uint32 // which of the piece's kinds
 	actor, session hash   // session is 0 without one
 }
 
-// kind is a type with a path, of which a site has far fewer than events.
-type kind struct {
+// kind is what an event is and its origin, by their numbers.
+type kind struct{ what, origin uint32 }
+
+// what is a type with a path, of which a site has far fewer than events.
+type what struct {
 	typ, path          string // path is "" without one
 	typeHash, pathHash hash
 }
 
-// remembered are the fields that kinds have. A filter within them is asked once a kind.
-var remembered = []string{"type", "path"}
+// origin is the same for all that one does in a session, mostly. Fields are "" without one.
+type origin struct{ source, country, device, browser, os string }
 
-// taken tells of each kind whether a filter within what is remembered takes it.
-func (a *acts) taken(by filter.Expr) []bool {
-	list := make([]bool, len(a.kinds))
-	var e event.Event // one for all: of a busy day there are a hundred thousand kinds
-	for i := range a.kinds {
-		e.Type, e.Path = a.kinds[i].typ, a.kinds[i].path
-		list[i] = by.Match(&e)
+// remembered are the fields that whats and origins have.
+var (
+	whats      = []string{"type", "path"}
+	origins    = []string{"source", "country", "device", "browser", "os"}
+	remembered = slices.Concat(whats, origins)
+)
+
+func (w *what) in(e *event.Event) { e.Type, e.Path = w.typ, w.path }
+
+func (o *origin) in(e *event.Event) {
+	e.Source, e.Country, e.Device, e.Browser, e.OS = o.source, o.country, o.device, o.browser, o.os
+}
+
+// spread tells of each kind what fn tells of an event that is like it. It is asked once of
+// each type and path, or of each origin, if that is all that it wants to know, which within
+// tells; and of each kind else.
+func spread[R any](a *acts, within func(fields ...string) bool, fn func(*event.Event) R) []R {
+	list := make([]R, len(a.kinds))
+	var e event.Event // one for all: of a busy day there are hundreds of thousands of kinds
+	switch {
+	case within(whats...):
+		each := make([]R, len(a.whats))
+		for i := range a.whats {
+			a.whats[i].in(&e)
+			each[i] = fn(&e)
+		}
+		for i, k := range a.kinds {
+			list[i] = each[k.what]
+		}
+	case within(origins...):
+		each := make([]R, len(a.origins))
+		for i := range a.origins {
+			a.origins[i].in(&e)
+			each[i] = fn(&e)
+		}
+		for i, k := range a.kinds {
+			list[i] = each[k.origin]
+		}
+	default:
+		for i, k := range a.kinds {
+			a.whats[k.what].in(&e)
+			a.origins[k.origin].in(&e)
+			list[i] = fn(&e)
+		}
 	}
 	return list
 }
+
+// taken tells of each kind whether a filter within what is remembered takes it.
+func (a *acts) taken(by filter.Expr) []bool { return spread(a, by.Within, by.Match) }
 
 // masks has a bit of each kind for each filter that takes it.
 func (a *acts) masks(filters ...filter.Expr) []uint16 {
@@ -56,16 +108,21 @@ func (a *acts) masks(filters ...filter.Expr) []uint16 {
 	return list
 }
 
-// of is the kind's field, type or path, by its hash and text; 0 when it has none.
-func (k *kind) of(field string) (hash, string) {
-	switch {
-	case field == "type":
-		return k.typeHash, k.typ
-	case field == "path" && k.path != "":
-		return k.pathHash, k.path
-	default:
-		return 0, ""
-	}
+// labels are the hashes of a field of each kind, 0 when it has none. known gets their texts.
+func (a *acts) labels(field string, known *names) (list []hash, err error) {
+	within := func(fields ...string) bool { return slices.Contains(fields, field) }
+	list = spread(a, within, func(e *event.Event) hash {
+		text := filter.Text(e, field)
+		if text == "" {
+			return 0
+		}
+		h := hashOf([]byte(text))
+		if err == nil {
+			err = known.add(h, text)
+		}
+		return h
+	})
+	return list, err
 }
 
 // between is the part of the list from one time to another, microseconds since 1970.
@@ -80,9 +137,12 @@ func (a *acts) between(from, to int64) []act {
 func (a *acts) time(one *act) int64 { return a.start + int64(one.after) }
 
 func (a *acts) bytes() uint32 {
-	n := 200 + 24*cap(a.list)
-	for _, k := range a.kinds {
-		n += 48 + len(k.typ) + len(k.path)
+	n := 300 + 24*cap(a.list) + 8*cap(a.kinds)
+	for _, w := range a.whats {
+		n += 48 + len(w.typ) + len(w.path)
+	}
+	for _, o := range a.origins {
+		n += 80 + len(o.source) + len(o.country) + len(o.device) + len(o.browser) + len(o.os)
 	}
 	return uint32(n)
 }
@@ -93,31 +153,42 @@ type found struct {
 	act
 }
 
-const foundColumns = "time, id, " + actor + ", session_id, type, path"
+const foundColumns = "time, id, " + actor + ", session_id, type, path, source, country, device, browser, os"
 
-// finder fills rows from foundColumns. It numbers the kinds, which those rows share.
-func finder(kinds *[]kind) func(*found, [][]byte) error {
-	numbers := map[[2]hash]uint32{}
+// finder fills rows from foundColumns. It numbers what those rows have in common.
+func finder(c *common) func(*found, [][]byte) error {
+	whats, origins, kinds := map[[2]hash]uint32{}, map[hash]uint32{}, map[kind]uint32{}
 	return func(f *found, raw [][]byte) error {
 		f.time, f.actor, f.session = micros(raw[0]), hashOf(raw[2]), 0
 		copy(f.id[:], raw[1])
 		if raw[3] != nil {
 			f.session = hashOf(raw[3])
 		}
+		var k kind
+		var ok bool
 		of := [2]hash{hashOf(raw[4]), hashOf(raw[5])}
-		number, ok := numbers[of]
-		if !ok {
-			number = uint32(len(*kinds))
-			numbers[of] = number
-			*kinds = append(*kinds, kind{string(raw[4]), string(raw[5]), of[0], of[1]})
+		if k.what, ok = whats[of]; !ok {
+			k.what = uint32(len(c.whats))
+			whats[of] = k.what
+			c.whats = append(c.whats, what{string(raw[4]), string(raw[5]), of[0], of[1]})
 		}
-		f.kind = number
+		from := hashAll(raw[6:])
+		if k.origin, ok = origins[from]; !ok {
+			k.origin = uint32(len(c.origins))
+			origins[from] = k.origin
+			c.origins = append(c.origins, origin{string(raw[6]), string(raw[7]), string(raw[8]), string(raw[9]), string(raw[10])})
+		}
+		if f.kind, ok = kinds[k]; !ok {
+			f.kind = uint32(len(c.kinds))
+			kinds[k] = f.kind
+			c.kinds = append(c.kinds, k)
+		}
 		return nil
 	}
 }
 
 // gather makes the acts of pieces that follow each other from all that was found in them.
-func gather(pieces []piece, rows []found, kinds []kind) []*acts {
+func gather(pieces []piece, rows []found, all common) []*acts {
 	list := make([]*acts, len(pieces))
 	ends, lengths := make([]int64, len(pieces)), make([]int, len(pieces))
 	for i := range pieces {
@@ -130,22 +201,36 @@ func gather(pieces []piece, rows []found, kinds []kind) []*acts {
 	for i, p := range pieces {
 		list[i] = &acts{piece: p, start: p.Start.UnixMicro(), list: make([]act, 0, lengths[i])}
 	}
-	// Pieces come one after the other, so of each kind only its number in the last is kept.
-	type numbered struct {
-		in     *acts
-		number uint32
-	}
-	last := make([]numbered, len(kinds))
+	whats, origins, kinds := make(numbers, len(all.whats)), make(numbers, len(all.origins)), make(numbers, len(all.kinds))
 	for f := range inOrder(rows) {
-		a, k := list[at(f)], &last[f.kind]
-		if k.in != a {
-			*k = numbered{a, uint32(len(a.kinds))}
-			a.kinds = append(a.kinds, kinds[f.kind])
-		}
-		a.list = append(a.list, act{uint32(f.time - a.start), k.number, f.actor, f.session})
+		a := list[at(f)]
+		k := kinds.of(f.kind, a, func() uint32 {
+			k := all.kinds[f.kind]
+			a.kinds = append(a.kinds, kind{
+				whats.of(k.what, a, func() uint32 { a.whats = append(a.whats, all.whats[k.what]); return uint32(len(a.whats) - 1) }),
+				origins.of(k.origin, a, func() uint32 { a.origins = append(a.origins, all.origins[k.origin]); return uint32(len(a.origins) - 1) }),
+			})
+			return uint32(len(a.kinds) - 1)
+		})
+		a.list = append(a.list, act{uint32(f.time - a.start), k, f.actor, f.session})
 	}
 	for _, a := range list {
-		a.kinds = slices.Clip(a.kinds)
+		a.whats, a.origins, a.kinds = slices.Clip(a.whats), slices.Clip(a.origins), slices.Clip(a.kinds)
 	}
 	return list
+}
+
+// numbers has the number in a piece of each that is in several. Pieces come one after the
+// other, so only that in the last is kept.
+type numbers []struct {
+	in *acts
+	is uint32
+}
+
+// of is the number in a piece; of one that is new there, what add tells.
+func (n numbers) of(number uint32, a *acts, add func() uint32) uint32 {
+	if n := &n[number]; n.in != a {
+		n.in, n.is = a, add()
+	}
+	return n[number].is
 }

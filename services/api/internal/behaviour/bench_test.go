@@ -1,11 +1,18 @@
 package behaviour
 
 import (
+	"cmp"
+	"encoding/binary"
 	"iter"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"weir/loadgen"
+	"weir/services/shared/event"
 )
 
 // BenchmarkState measures how many bytes one user or session takes while an answer is
@@ -79,6 +86,54 @@ func BenchmarkInOrder(b *testing.B) {
 			_ = d
 		}
 	}
+}
+
+// BenchmarkMemory measures what an event takes that is remembered, of a web shop with 70,000
+// an hour: nanoseconds to put it there from what PostgreSQL sent, and bytes.
+func BenchmarkMemory(b *testing.B) {
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	profile, err := loadgen.Builtin("web-shop")
+	require.NoError(b, err)
+	profile.Shape, profile.Faults = loadgen.Constant(70_000.0/3600), loadgen.Faults{}
+	source, err := loadgen.New(profile, 1, start)
+	require.NoError(b, err)
+	text := func(s string) []byte {
+		if s == "" {
+			return nil
+		}
+		return []byte(s)
+	}
+	hour := piece{Start: start, Minutes: 60}
+	var rows [][][]byte
+	for len(rows) < 70_000 {
+		item, _ := source.Next(nil)
+		var e event.Event
+		if e.Parse(string(item.Payload)) != nil || !e.Time.Before(hour.end()) || e.Time.Before(start) {
+			if e.Time.After(hour.end()) {
+				break
+			}
+			continue
+		}
+		at := binary.BigEndian.AppendUint64(nil, uint64(e.Time.UnixMicro()-epoch))
+		rows = append(rows, [][]byte{at, e.ID[:], text(cmp.Or(e.UserID, e.AnonymousID)), text(e.SessionID), text(e.Type), text(e.Path),
+			text(e.Source), text(e.Country), text(e.Device), text(e.Browser), text(e.OS)})
+	}
+	hour.Events = int64(len(rows))
+	b.ReportAllocs()
+	for b.Loop() {
+		var all common
+		decode, list := finder(&all), make([]found, len(rows))
+		for i, raw := range rows {
+			if err := decode(&list[i], raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+		a := gather([]piece{hour}, list, all)[0]
+		b.ReportMetric(float64(a.bytes())/float64(len(rows)), "B/event")
+		b.ReportMetric(float64(len(a.kinds)), "kinds")
+		b.ReportMetric(float64(len(a.origins)), "origins")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(rows)), "ns/event")
 }
 
 func heap() int64 {

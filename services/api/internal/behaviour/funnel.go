@@ -132,15 +132,9 @@ func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names
 	to := of.To.UnixMicro()
 	return func(a *acts) (func(*act, *deed) bool, error) {
 		masks, labels := a.masks(steps...), make([]hash, len(a.kinds))
-		for i := range a.kinds {
-			if groupBy == "" || masks[i]&1 == 0 {
-				continue
-			}
-			var name string
-			if labels[i], name = a.kinds[i].of(groupBy); labels[i] == 0 {
-				continue
-			}
-			if err := known.add(labels[i], name); err != nil {
+		if groupBy != "" {
+			var err error
+			if labels, err = a.labels(groupBy, known); err != nil {
 				return nil, err
 			}
 		}

@@ -15,6 +15,17 @@ var seed = maphash.MakeSeed()
 // hashOf never returns 0, which stands for no text.
 func hashOf(text []byte) hash { return hash(maphash.Bytes(seed, text) | 1) }
 
+// hashAll hashes several texts as one.
+func hashAll(texts [][]byte) hash {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, text := range texts {
+		h.Write(text)
+		h.WriteByte(0) // which no text holds
+	}
+	return hash(h.Sum64() | 1)
+}
+
 // maxNames bounds the memory that the names of one answer take, in bytes.
 const maxNames = 64 << 20
 

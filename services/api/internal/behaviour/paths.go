@@ -123,20 +123,22 @@ func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(
 			hash
 			starts, followed bool
 		}
-		labels, starting := make([]label, len(a.kinds)), a.taken(start)
-		for i := range a.kinds {
-			k := &a.kinds[i]
-			hash, name := k.typeHash, k.typ
+		each := make([]label, len(a.whats))
+		for i := range a.whats {
+			w := &a.whats[i]
+			hash, name := w.typeHash, w.typ
 			if by == "path" {
-				hash, name = k.pathHash, k.path // of no path too
+				hash, name = w.pathHash, w.path // of no path too
 			}
-			labels[i] = label{hash, starting[i], by != "path" || k.typ == "page_view"}
-			if !labels[i].followed && !labels[i].starts {
-				continue
-			}
+			each[i] = label{hash: hash, followed: by != "path" || w.typ == "page_view"}
 			if err := known.add(hash, name); err != nil {
 				return nil, err
 			}
+		}
+		labels, starting := make([]label, len(a.kinds)), a.taken(start)
+		for i, k := range a.kinds {
+			labels[i] = each[k.what]
+			labels[i].starts = starting[i]
 		}
 		return func(one *act, d *deed) bool {
 			l := &labels[one.kind]

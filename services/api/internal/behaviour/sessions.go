@@ -109,23 +109,23 @@ func recallVisits(known *names) func(*acts) (func(*act, *visit) bool, error) {
 			hash
 			view bool
 		}
-		pages := make([]page, len(a.kinds))
-		for i := range a.kinds {
-			k := &a.kinds[i]
-			if k.typ != "page_view" {
+		pages := make([]page, len(a.whats))
+		for i := range a.whats {
+			w := &a.whats[i]
+			if w.typ != "page_view" {
 				continue
 			}
-			hash, name := k.of("path")
-			pages[i] = page{hash, true}
-			if hash == 0 {
+			pages[i].view = true
+			if w.path == "" {
 				continue
 			}
-			if err := known.add(hash, name); err != nil {
+			pages[i].hash = w.pathHash
+			if err := known.add(w.pathHash, w.path); err != nil {
 				return nil, err
 			}
 		}
 		return func(one *act, v *visit) bool {
-			p := &pages[one.kind]
+			p := &pages[a.kinds[one.kind].what]
 			*v = visit{session: one.session, time: a.time(one), page: p.hash, view: p.view}
 			return v.session != 0
 		}, nil

@@ -155,13 +155,21 @@ func first(n node) *field {
 // MatchText reports whether an event is wanted of which only a text field is known; "" when
 // it does not have it. It panics on an unknown name, which is a programmer's error.
 func (e Expr) MatchText(field, value string) bool {
-	f := fieldNamed(field)
-	if f == nil || f.kind != text {
-		panic("filter: no text field " + field)
-	}
 	var ev event.Event
-	*f.of(&ev) = value
+	*textNamed(field).of(&ev) = value
 	return e.Match(&ev)
+}
+
+// Text is a text field of the event; "" when it does not have it. It panics on an unknown
+// name, which is a programmer's error.
+func Text(e *event.Event, field string) string { return *textNamed(field).of(e) }
+
+func textNamed(name string) *field {
+	f := fieldNamed(name)
+	if f == nil || f.kind != text {
+		panic("filter: no text field " + name)
+	}
+	return f
 }
 
 func gather(n node, lists map[string][]string) bool {
@@ -191,11 +199,7 @@ func gather(n node, lists map[string][]string) bool {
 // Is returns the events whose field of this name is one of the values.
 // It panics on an unknown name, which is a programmer's error.
 func Is(field string, values ...string) Expr {
-	f := fieldNamed(field)
-	if f == nil || f.kind != text {
-		panic("filter: no text field " + field)
-	}
-	c := condition{field: f, op: in}
+	c := condition{field: textNamed(field), op: in}
 	for _, v := range values {
 		c.values = append(c.values, value{kind: stringValue, text: v})
 	}
