@@ -110,13 +110,7 @@ func (p *page) read(ctx context.Context) error {
 	if p.reach = ample(p.limit); !p.exact {
 		p.reach *= guess
 	}
-	oldest, err := p.oldest(ctx)
-	if err != nil || oldest == nil {
-		return err
-	}
-	if p.from.Before(*oldest) {
-		p.from = *oldest
-	}
+	bounded := false
 	// An hour before now holds a page of most sites; eight times that, seven times
 	// over, is more than two centuries.
 	end := p.after.time.Truncate(time.Minute).Add(time.Minute)
@@ -129,6 +123,16 @@ func (p *page) read(ctx context.Context) error {
 		for _, r := range runs {
 			if err := p.busy(ctx, r); err != nil {
 				return err
+			}
+		}
+		// Most pages are done by now. Where the rows begin takes a fifth of the time.
+		if !p.done() && !bounded {
+			oldest, err := p.oldest(ctx)
+			if err != nil || oldest == nil {
+				return err
+			}
+			if bounded = true; p.from.Before(*oldest) {
+				p.from = *oldest
 			}
 		}
 		if n := len(runs); n > 0 && !p.done() {

@@ -38,8 +38,8 @@ type Output[T any] struct {
 // well as the answer.
 type Encoded[T any] struct{ json []byte }
 
-// MarshalJSON implements json.Marshaler.
-func (e Encoded[T]) MarshalJSON() ([]byte, error) { return e.json, nil }
+// JSON implements httpserver.Encoded.
+func (e Encoded[T]) JSON() []byte { return e.json }
 
 // Schema implements huma.SchemaProvider: it is that of a T.
 func (Encoded[T]) Schema(r huma.Registry) *huma.Schema {
