@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -98,10 +97,10 @@ func TestTheApiServesWhatTheOracleKnows(t *testing.T) {
 		}
 	}
 	from, to := time.Now().AddDate(0, 0, -9).Truncate(time.Second).UTC(), time.Now().Add(time.Hour).Truncate(time.Second).UTC()
-	span := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
+	span := between(from, to)
 	w.servesSummary(from, to, types)
 	w.servesCompared(s.StartedAt.UTC().Truncate(time.Hour), oracle)
-	w.servesEvents(span, sent, types)
+	w.servesEvents(from, to, sent, types)
 	w.servesPeople(from, to, int64(oracle.UniqueActors(time.Time{}, time.Now().Add(time.Hour))), oracle.Sessions().Sessions)
 	w.servesTopPaths(from, to, tallies)
 	w.servesBreakdown(span, tallies)
@@ -153,7 +152,7 @@ func (w *weir) servesCompared(from time.Time, oracle *loadgen.Oracle) {
 	}
 	require.Greater(w.t, want.Count, int64(500))
 	users := oracle.UniqueActors(from.Add(-length), from)
-	span := url.Values{"from": {from.Format(time.RFC3339)}, "to": {from.Add(length).Format(time.RFC3339)}}
+	span := between(from, from.Add(length))
 	for filter, tolerance := range map[string]float64{"": 0.02, "time exists": 0} {
 		var got struct {
 			Compare struct {
@@ -169,9 +168,9 @@ func (w *weir) servesCompared(from time.Time, oracle *loadgen.Oracle) {
 
 // servesEvents compares the events themselves, exported, by page and one by one, with what
 // was sent.
-func (w *weir) servesEvents(span url.Values, sent map[string]string, types map[string]loadgen.Tally) {
+func (w *weir) servesEvents(from, to time.Time, sent map[string]string, types map[string]loadgen.Tally) {
 	w.t.Helper()
-	export := w.get("/v1/export?" + span.Encode())
+	export := w.get("/v1/export?" + between(from, to).Encode())
 	require.Equal(w.t, http.StatusOK, export.status, export.body)
 	var exported []string
 	got := map[string]loadgen.Tally{}
@@ -190,7 +189,7 @@ func (w *weir) servesEvents(span url.Values, sent map[string]string, types map[s
 	require.Equal(w.t, slices.Sorted(maps.Keys(sent)), slices.Sorted(slices.Values(exported)), "each once")
 
 	limit, paged := int64(1000), []string(nil)
-	params := api.ListEventsParams{Limit: &limit}
+	params := api.ListEventsParams{From: &from, To: &to, Limit: &limit}
 	for more := true; more; more = params.Cursor != nil {
 		page, err := client.Answer(w.asker().ListEventsWithResponse(w.t.Context(), &params))
 		require.NoError(w.t, err)

@@ -28,6 +28,11 @@ func (w *weir) ask(path string, span url.Values, into any, more ...string) {
 	r.into(w.t, into)
 }
 
+// between is a span: the parameters that say which range.
+func between(from, to time.Time) url.Values {
+	return url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {to.UTC().Format(time.RFC3339)}}
+}
+
 func (w *weir) servesBreakdown(span url.Values, tallies map[loadgen.Key]loadgen.Tally) {
 	w.t.Helper()
 	want := map[[2]string]int64{}
@@ -102,10 +107,10 @@ func (w *weir) servesFunnel(span url.Values, want []int) {
 	}
 }
 
-func (w *weir) servesRetention(want []loadgen.Cohort) {
+func (w *weir) servesRetention(want []loadgen.Cohort, more ...string) {
 	w.t.Helper()
 	last := want[len(want)-1].Day
-	span := url.Values{"from": {want[0].Day.Format(time.RFC3339)}, "to": {last.AddDate(0, 0, 1).Format(time.RFC3339)}}
+	span := between(want[0].Day, last.AddDate(0, 0, 1))
 	var got struct {
 		Cohorts []struct {
 			Period   time.Time
@@ -113,7 +118,7 @@ func (w *weir) servesRetention(want []loadgen.Cohort) {
 			Returned []int
 		}
 	}
-	w.ask("/v1/retention", span, &got)
+	w.ask("/v1/retention", span, &got, more...)
 	require.Len(w.t, got.Cohorts, len(want))
 	for i, c := range got.Cohorts {
 		require.Equal(w.t, want[i], loadgen.Cohort{Day: c.Period.UTC(), Active: append([]int{c.Users}, c.Returned...)})

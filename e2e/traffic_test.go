@@ -23,7 +23,8 @@ type traffic struct {
 	oracle *loadgen.Oracle
 	source *loadgen.Generator
 
-	repeated bool // some were added again, because Redis did not answer
+	repeated bool              // some were added again, because Redis did not answer
+	sent     map[string]string // what is to be stored, by id, where there is a map for it
 }
 
 // untidy is traffic with duplicates, late and malformed events among the good.
@@ -35,7 +36,12 @@ func newTraffic(t *testing.T, box *harness.Sandbox, seed uint64, faults loadgen.
 	require.NoError(t, err)
 	profile.Shape = loadgen.Constant(5000)
 	profile.Faults = faults
-	source, err := loadgen.New(profile, seed, time.Now().Add(-time.Hour))
+	return trafficOf(t, box, profile, seed, time.Now().Add(-time.Hour))
+}
+
+func trafficOf(t *testing.T, box *harness.Sandbox, profile loadgen.Profile, seed uint64, start time.Time) *traffic {
+	t.Helper()
+	source, err := loadgen.New(profile, seed, start)
 	require.NoError(t, err)
 	// go-redis would try again by itself, add what Redis had taken already a second time,
 	// and not tell.
@@ -57,6 +63,9 @@ func (tr *traffic) publish(t *testing.T, n int) {
 		for i := range payloads {
 			item, _ := tr.source.Next(nil)
 			payloads[i] = string(item.Payload)
+			if tr.sent != nil && (item.Kind == loadgen.Fresh || item.Kind == loadgen.Late) {
+				tr.sent[item.ID.String()] = payloads[i]
+			}
 		}
 		require.Eventually(t, func() bool {
 			err := tr.add(t.Context(), payloads)
