@@ -108,21 +108,31 @@ func (a *acts) masks(filters ...filter.Expr) []uint16 {
 	return list
 }
 
-// labels are the hashes of a field of each kind, 0 when it has none. known gets their texts.
-func (a *acts) labels(field string, known *names) (list []hash, err error) {
+// labels are the hashes of a field of the kinds that are wanted, 0 when it has none. known
+// gets their texts.
+func (a *acts) labels(field string, known *names, wanted func(kind int) bool) ([]hash, error) {
+	type label struct {
+		hash
+		text string
+	}
 	within := func(fields ...string) bool { return slices.Contains(fields, field) }
-	list = spread(a, within, func(e *event.Event) hash {
-		text := filter.Text(e, field)
-		if text == "" {
-			return 0
+	each := spread(a, within, func(e *event.Event) (l label) {
+		if l.text = filter.Text(e, field); l.text != "" {
+			l.hash = hashOf([]byte(l.text))
 		}
-		h := hashOf([]byte(text))
-		if err == nil {
-			err = known.add(h, text)
-		}
-		return h
+		return l
 	})
-	return list, err
+	list := make([]hash, len(a.kinds))
+	for i, l := range each {
+		if l.hash == 0 || !wanted(i) {
+			continue
+		}
+		list[i] = l.hash
+		if err := known.add(l.hash, l.text); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // between is the part of the list from one time to another, microseconds since 1970.

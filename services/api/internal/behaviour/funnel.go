@@ -134,7 +134,7 @@ func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names
 		masks, labels := a.masks(steps...), make([]hash, len(a.kinds))
 		if groupBy != "" {
 			var err error
-			if labels, err = a.labels(groupBy, known); err != nil {
+			if labels, err = a.labels(groupBy, known, func(kind int) bool { return masks[kind]&1 != 0 }); err != nil {
 				return nil, err
 			}
 		}

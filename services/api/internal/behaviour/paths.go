@@ -123,19 +123,26 @@ func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(
 			hash
 			starts, followed bool
 		}
+		starting := a.taken(start)
 		each := make([]label, len(a.whats))
+		for i, k := range a.kinds {
+			each[k.what].starts = each[k.what].starts || starting[i]
+		}
 		for i := range a.whats {
 			w := &a.whats[i]
 			hash, name := w.typeHash, w.typ
 			if by == "path" {
 				hash, name = w.pathHash, w.path // of no path too
 			}
-			each[i] = label{hash: hash, followed: by != "path" || w.typ == "page_view"}
+			each[i].hash, each[i].followed = hash, by != "path" || w.typ == "page_view"
+			if !each[i].followed && !each[i].starts {
+				continue
+			}
 			if err := known.add(hash, name); err != nil {
 				return nil, err
 			}
 		}
-		labels, starting := make([]label, len(a.kinds)), a.taken(start)
+		labels := make([]label, len(a.kinds))
 		for i, k := range a.kinds {
 			labels[i] = each[k.what]
 			labels[i].starts = starting[i]
