@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"weir/e2e/harness"
 	"weir/loadgen"
 	"weir/services/shared/unique"
 )
@@ -43,7 +44,7 @@ var sides = map[string]time.Duration{"on": 0, "before": -time.Microsecond}
 // generator knows, and with what SQL says of the rows.
 func TestAtEveryBorderTheApiServesWhatTheOracleAndPlainSQLKnow(t *testing.T) {
 	t.Parallel()
-	w, chance := start(t), seed(t)
+	w, chance := start(t), harness.Seed(t)
 	var want loadgen.Counts
 	traffics := make([][]*traffic, len(seasons))
 	for i, s := range seasons {

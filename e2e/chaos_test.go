@@ -47,7 +47,7 @@ func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
 		duration, err = time.ParseDuration(given)
 		require.NoError(t, err, chaosFor)
 	}
-	s := seed(t)
+	s := harness.Seed(t)
 	c := &chaos{t: t, random: rand.New(rand.NewPCG(s, 3)), happened: map[string]int{}}
 	c.servers, c.box = private(t)
 	c.tr = newTraffic(t, c.box, s, untidy)

@@ -23,7 +23,7 @@ func TestConsumersKilledAtRandomLoseAndDoubleNothing(t *testing.T) {
 			t.Parallel()
 			box := sandbox(t)
 			pool := open(t, box)
-			s := seed(t)
+			s := harness.Seed(t)
 			random := rand.New(rand.NewPCG(s, 1))
 			tr := newTraffic(t, box, s, untidy)
 
@@ -60,7 +60,7 @@ func TestASlowSecondGroupLosesNothingToTrimming(t *testing.T) {
 	t.Parallel()
 	box := sandbox(t)
 	pool := open(t, box)
-	tr := newTraffic(t, box, seed(t), untidy)
+	tr := newTraffic(t, box, harness.Seed(t), untidy)
 	require.NoError(t, tr.client.XGroupCreateMkStream(t.Context(), box.StreamName, "slow", "0").Err())
 	run(t, box, "weir-consumer", append([]string{"TRIM_INTERVAL=50ms"}, impatient...)...)
 	const n = 5000
@@ -89,7 +89,7 @@ func TestFlushedRedisIsTakenUpAgain(t *testing.T) {
 	t.Parallel()
 	box := sandbox(t)
 	pool := open(t, box)
-	tr := newTraffic(t, box, seed(t), untidy)
+	tr := newTraffic(t, box, harness.Seed(t), untidy)
 	run(t, box, "weir-consumer", impatient...)
 	tr.publish(t, 500)
 	drained(t, box)

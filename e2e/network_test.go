@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"weir/e2e/harness"
 )
 
 // TestNetworksThatFailLoseAndDoubleNothing has two consumers work through a network
@@ -16,7 +18,7 @@ func TestNetworksThatFailLoseAndDoubleNothing(t *testing.T) {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
 			box := sandbox(t)
-			tr := newTraffic(t, box, seed(t), untidy)
+			tr := newTraffic(t, box, harness.Seed(t), untidy)
 			n, postgres, settings := proxied(t, box)
 			if server == "PostgreSQL" {
 				n = postgres

@@ -38,7 +38,7 @@ func private(t *testing.T) (*harness.Servers, *harness.Sandbox) {
 func TestOutagesInTheMiddleOfAFlushLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
 	servers, box := private(t)
-	tr := newTraffic(t, box, seed(t), untidy)
+	tr := newTraffic(t, box, harness.Seed(t), untidy)
 	pause := flushTimeout + 2*time.Second // the breaker's
 	if long() {
 		pause = 30 * time.Second
@@ -139,7 +139,7 @@ func TestWhatPostgresRefusesToEverybodyIsAnOutageNotPoison(t *testing.T) {
 		t.Logf("no disk to fill: %v", err)
 	}
 
-	tr := newTraffic(t, box, seed(t), untidy)
+	tr := newTraffic(t, box, harness.Seed(t), untidy)
 	c, out := runFrom(t, box, binaries(t), "weir-consumer", append(hasty, "BATCH_MAX_EVENTS=500")...)
 	tr.publish(t, 1000)
 	drained(t, box)

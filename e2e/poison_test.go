@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"weir/e2e/harness"
 	"weir/services/shared/event"
 )
 
@@ -57,7 +58,7 @@ func TestPoisonAmongMuchTrafficIsOneDeadLetterEach(t *testing.T) {
 	t.Parallel()
 	box := sandbox(t)
 	pool := open(t, box)
-	s := seed(t)
+	s := harness.Seed(t)
 	random := rand.New(rand.NewPCG(s, 2))
 	tr := newTraffic(t, box, s, untidy)
 	const events = 20_000

@@ -49,7 +49,7 @@ func TestConsumersKilledAtEachStepLoseAndDoubleNothing(t *testing.T) {
 	box := sandbox(t)
 	pool := open(t, box)
 	// Neat, so that each first batch goes all the way of first deliveries.
-	tr := newTraffic(t, box, seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
+	tr := newTraffic(t, box, harness.Seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
 	first, redelivered := consumer.Steps()
 
 	tr.publish(t, 2000)
@@ -175,7 +175,7 @@ func leftBy(t *testing.T, tr *traffic, pool *pgxpool.Pool, name string) (pending
 func TestFrozenConsumersThatComeBackDoubleNothing(t *testing.T) {
 	t.Parallel()
 	box := sandbox(t)
-	tr := newTraffic(t, box, seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
+	tr := newTraffic(t, box, harness.Seed(t), loadgen.Faults{Late: 0.05, Malformed: 0.01})
 
 	tr.publish(t, 2000)
 	sleepers := freezeEach(t, box, []consumer.Step{"gathered", "copying", "copied", "counted", "committed"}, "first")

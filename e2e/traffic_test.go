@@ -3,8 +3,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -117,18 +115,4 @@ func (tr *traffic) check(t *testing.T, box *harness.Sandbox) {
 	}
 	rollupsEqualRaw(t, pool)
 	require.Equal(t, tr.oracle.Total().Sum, number(t, pool, `SELECT (coalesce(sum(value), 0) * 1000000)::bigint FROM events`), "the sum of value")
-}
-
-// seed returns the run's seed, printed so that a failure can be repeated with
-// WEIR_SEED.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	s := uint64(time.Now().UnixNano())
-	if given := os.Getenv("WEIR_SEED"); given != "" {
-		var err error
-		s, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("WEIR_SEED=%d", s)
-	return s
 }

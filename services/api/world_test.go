@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -77,14 +76,7 @@ func newWorld(t testing.TB, box *harness.Sandbox) *world {
 // chance is a source of random numbers, which WEIR_SEED draws again.
 func chance(t testing.TB) *rand.Rand {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if given := os.Getenv("WEIR_SEED"); given != "" {
-		var err error
-		seed, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("WEIR_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return rand.New(rand.NewPCG(harness.Seed(t), 0))
 }
 
 // compress has every second chunk of events and counts compressed, as the
