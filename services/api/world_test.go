@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -297,8 +298,9 @@ func foldSets(ctx context.Context, tx pgx.Tx, table string, minutes int) error {
 		key       int32
 	}
 	sets := map[place]*unique.Set{}
+	folds := strconv.Itoa(int(rollup.Folds))
 	rows, err := tx.Query(ctx, `SELECT to_timestamp(minute / $1 * $1 * 60::bigint), dimension, key_id, users FROM rollup_user_deltas
-		UNION ALL SELECT bucket, dimension, key_id, users FROM `+table+` WHERE bucket IN (SELECT to_timestamp(minute / $1 * $1 * 60::bigint) FROM rollup_user_deltas)`, minutes)
+		UNION ALL SELECT bucket, dimension, key_id, users FROM `+table+` WHERE dimension <> `+folds+` AND bucket IN (SELECT to_timestamp(minute / $1 * $1 * 60::bigint) FROM rollup_user_deltas)`, minutes)
 	if err != nil {
 		return err
 	}
@@ -320,6 +322,13 @@ func foldSets(ctx context.Context, tx pgx.Tx, table string, minutes int) error {
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO `+table+` (bucket, dimension, key_id, users) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (dimension, bucket, key_id) DO UPDATE SET users = excluded.users`, p.bucket, p.dimension, p.key, encoded); err != nil {
+			return err
+		}
+	}
+	for log, name := range rollup.UserLogs {
+		if _, err := tx.Exec(ctx, `INSERT INTO `+table+` (bucket, dimension, key_id, users)
+			SELECT DISTINCT to_timestamp(minute / $1 * $1 * 60::bigint), `+folds+`, $2::int, ''::bytea FROM `+name+`
+			ON CONFLICT (dimension, bucket, key_id) DO UPDATE SET users = excluded.users`, minutes, log); err != nil {
 			return err
 		}
 	}

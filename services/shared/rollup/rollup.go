@@ -24,9 +24,11 @@ const (
 	// alone and so under All's keys. Its number leaves room for dimensions to come.
 	Sessions Dimension = 100
 
-	// Folds grows with each fold into a bucket, under key 0 of the counts: what was
-	// read of the bucket is still right while it is the same, and while the table
-	// rebuilds is.
+	// Folds tells of each bucket whether what was read of it is still right: it is while
+	// this is the same, and while the table rebuilds is. Under key 0 of the counts it grows
+	// with each fold into the bucket. In the tables of users it is a row that each fold
+	// writes anew, as a transaction of another number; its key is the index in UserLogs of
+	// what was folded.
 	Folds Dimension = 101
 )
 

@@ -95,10 +95,14 @@ func spread[R any](a *acts, within func(fields ...string) bool, fn func(*event.E
 // taken tells of each kind whether a filter within what is remembered takes it.
 func (a *acts) taken(by filter.Expr) []bool { return spread(a, by.Within, by.Match) }
 
-// masks has a bit of each kind for each filter that takes it.
+// masks has a bit of each kind for each filter that takes it; none for those that ask for more
+// than kinds tell, see tagged.
 func (a *acts) masks(filters ...filter.Expr) []uint16 {
 	list := make([]uint16, len(a.kinds))
 	for bit, f := range filters {
+		if !f.Within(remembered...) {
+			continue
+		}
 		for i, taken := range a.taken(f) {
 			if taken {
 				list[i] |= 1 << bit
@@ -135,12 +139,19 @@ func (a *acts) labels(field string, known *names, wanted func(kind int) bool) ([
 	return list, nil
 }
 
-// between is the part of the list from one time to another, microseconds since 1970.
-func (a *acts) between(from, to int64) []act {
-	at := func(time int64) int {
-		return sort.Search(len(a.list), func(i int) bool { return a.time(&a.list[i]) >= time })
+// at is the number of the first act that is not before a time, microseconds since 1970.
+func (a *acts) at(time int64) int {
+	return sort.Search(len(a.list), func(i int) bool { return a.time(&a.list[i]) >= time })
+}
+
+// same appends the numbers of a user's acts of a time, microseconds since 1970.
+func (a *acts) same(list []int, time int64, who hash) []int {
+	for i := a.at(time); i < len(a.list) && a.time(&a.list[i]) == time; i++ {
+		if a.list[i].actor == who {
+			list = append(list, i)
+		}
 	}
-	return a.list[at(from):at(to)]
+	return list
 }
 
 // time of an act, microseconds since 1970.

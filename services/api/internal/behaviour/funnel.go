@@ -92,8 +92,9 @@ func registerFunnel(api huma.API, q *questions) {
 		r := reading[deed]{from: s.From, to: s.To.Add(window), first: s.From, where: where, order: inOrder[deed]}
 		r.scan.choose(where, steps, s, in.GroupBy)
 		r.decoder = func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }
-		if filter.And(steps...).Within(remembered...) && (in.GroupBy == "" || slices.Contains(remembered, in.GroupBy)) {
+		if in.GroupBy == "" || slices.Contains(remembered, in.GroupBy) && steps[0].Within(remembered...) {
 			r.recall = recallSteps(steps, s, in.GroupBy, &known)
+			r.tell(steps...)
 		}
 		f := newFunnel(len(steps), window)
 		asOf, err := run(ctx, q, r, f.add)
@@ -128,9 +129,9 @@ func (s *scan) choose(where filter.Expr, steps []filter.Expr, of span.Span, grou
 }
 
 // recallSteps does with what is remembered as choose does with the table.
-func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names) func(*acts) (func(*act, *deed) bool, error) {
+func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names) func(*acts) (func(*act, uint16, *deed) bool, error) {
 	to := of.To.UnixMicro()
-	return func(a *acts) (func(*act, *deed) bool, error) {
+	return func(a *acts) (func(*act, uint16, *deed) bool, error) {
 		masks, labels := a.masks(steps...), make([]hash, len(a.kinds))
 		if groupBy != "" {
 			var err error
@@ -138,8 +139,8 @@ func recallSteps(steps []filter.Expr, of span.Span, groupBy string, known *names
 				return nil, err
 			}
 		}
-		return func(one *act, d *deed) bool {
-			*d = deed{moment: moment{time: a.time(one)}, who: one.actor, steps: masks[one.kind], label: labels[one.kind]}
+		return func(one *act, tags uint16, d *deed) bool {
+			*d = deed{moment: moment{time: a.time(one)}, who: one.actor, steps: masks[one.kind] | tags, label: labels[one.kind]}
 			if d.time >= to {
 				d.steps &^= 1
 			}

@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -94,9 +95,8 @@ func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Tim
 		switch {
 		case known != nil:
 			list := known
-			parts = append(parts, func(_ context.Context, _ pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
-				rows, err := r.retell(list)
-				return rows, into, err
+			parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
+				return r.retell(ctx, tx, list, into)
 			})
 		case run != nil:
 			parts = append(parts, r.read(m, s, key, run))
@@ -130,34 +130,50 @@ func fromMemory[T any](m *memory, r *reading[T], pieces []piece, recent time.Tim
 
 // retell makes rows of what is remembered, one at a time: they are as many as the events,
 // and are in order already.
-func (r *reading[T]) retell(list []*acts) (iter.Seq[*T], error) {
+func (r *reading[T]) retell(ctx context.Context, tx pgx.Tx, list []*acts, into []T) (iter.Seq[*T], []T, error) {
+	tags, err := r.tags(ctx, tx, list)
+	if errors.Is(err, errAlike) {
+		return r.fromSlice(ctx, tx, r.within(list), into)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	which := r.where
 	if !which.Within(remembered...) {
 		which = filter.Expr{} // what is remembered are these events only
 	}
 	type teller struct {
 		acts  []act
+		tags  []uint16
 		taken []bool
-		fill  func(*act, *T) bool
+		fill  func(*act, uint16, *T) bool
 	}
 	tellers := make([]teller, len(list))
 	for i, a := range list {
 		fill, err := r.recall(a)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		tellers[i] = teller{a.between(r.from.UnixMicro(), r.to.UnixMicro()), a.taken(which), fill}
+		from, to := a.at(r.from.UnixMicro()), a.at(r.to.UnixMicro())
+		tellers[i] = teller{acts: a.list[from:to], taken: a.taken(which), fill: fill}
+		if tags != nil {
+			tellers[i].tags = tags[i][from:to]
+		}
 	}
 	return func(yield func(*T) bool) {
 		var row T
 		for _, t := range tellers {
 			for i := range t.acts {
-				if t.taken[t.acts[i].kind] && t.fill(&t.acts[i], &row) && !yield(&row) {
+				tag := uint16(0)
+				if t.tags != nil {
+					tag = t.tags[i]
+				}
+				if t.taken[t.acts[i].kind] && t.fill(&t.acts[i], tag, &row) && !yield(&row) {
 					return
 				}
 			}
 		}
-	}, nil
+	}, into, nil
 }
 
 // read reads pieces that follow each other, and remembers those that were told of.
@@ -180,7 +196,6 @@ func (r *reading[T]) read(m *memory, s scan, key string, pieces []piece) part[T]
 				m.acts.Set(a.place(key), a)
 			}
 		}
-		retold, err := r.retell(list)
-		return retold, into, err
+		return r.retell(ctx, tx, list, into)
 	}
 }

@@ -89,8 +89,9 @@ func registerPaths(api huma.API, q *questions) {
 		}
 		r.scan.follow(where, start, s, in.By)
 		r.decoder = func() func(*deed, [][]byte) error { return decodeDeed(known.reader()) }
-		if start.Within(remembered...) {
+		if start.Within(remembered...) || in.By == "type" { // else any path may be asked for
 			r.recall = recallTrail(start, s, in.By, &known)
+			r.tell(start)
 		}
 		t := newTrails(in.Steps, before)
 		asOf, err := run(ctx, q, r, t.add)
@@ -116,17 +117,17 @@ func (s *scan) follow(where, start filter.Expr, of span.Span, by string) {
 }
 
 // recallTrail does with what is remembered as follow does with the table.
-func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(*acts) (func(*act, *deed) bool, error) {
+func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(*acts) (func(*act, uint16, *deed) bool, error) {
 	from, to := of.From.UnixMicro(), of.To.UnixMicro()
-	return func(a *acts) (func(*act, *deed) bool, error) {
+	return func(a *acts) (func(*act, uint16, *deed) bool, error) {
 		type label struct {
 			hash
 			starts, followed bool
 		}
-		starting := a.taken(start)
+		starting := a.masks(start)
 		each := make([]label, len(a.whats))
 		for i, k := range a.kinds {
-			each[k.what].starts = each[k.what].starts || starting[i]
+			each[k.what].starts = each[k.what].starts || starting[i] != 0
 		}
 		for i := range a.whats {
 			w := &a.whats[i]
@@ -145,12 +146,12 @@ func recallTrail(start filter.Expr, of span.Span, by string, known *names) func(
 		labels := make([]label, len(a.kinds))
 		for i, k := range a.kinds {
 			labels[i] = each[k.what]
-			labels[i].starts = starting[i]
+			labels[i].starts = starting[i] != 0
 		}
-		return func(one *act, d *deed) bool {
+		return func(one *act, tags uint16, d *deed) bool {
 			l := &labels[one.kind]
 			*d = deed{moment: moment{time: a.time(one)}, who: one.session, label: l.hash}
-			if l.starts && d.time >= from && d.time < to {
+			if (l.starts || tags != 0) && d.time >= from && d.time < to {
 				d.steps = 1
 			}
 			return d.who != 0 && (l.followed || d.steps != 0)

@@ -26,9 +26,10 @@ type reading[T any] struct {
 	order   func([]T) iter.Seq[*T] // goes through the rows of a slice
 
 	// Or they are made of what is remembered: recall makes a function for a piece's acts that
-	// fills the row of an act, and reports whether it is to have one. Nil when the question
-	// needs to know more than acts tell.
-	recall func(*acts) (func(a *act, row *T) bool, error)
+	// fills the row of an act with certain tags, and reports whether it is to have one. Nil when
+	// the question needs to know more than acts tell and tags add.
+	recall func(*acts) (func(a *act, tags uint16, row *T) bool, error)
+	tagged []tagged
 }
 
 // part reads the rows of a part of a stretch. It may do so into memory that is there already,

@@ -75,9 +75,8 @@ func registerRetention(api huma.API, q *questions) {
 		s := span.Span{From: periods[0], To: periods[len(periods)-1]}
 		r := reading[mark]{from: s.From, to: s.To, first: s.From, where: where, order: each[mark], decoder: func() func(*mark, [][]byte) error { return decodeMark }}
 		r.scan.mark(where, start, returns)
-		if filter.And(start, returns).Within(remembered...) {
-			r.recall = recallMarks(start, returns)
-		}
+		r.recall = recallMarks(start, returns)
+		r.tell(start, returns)
 		c := newCohorts(periods)
 		asOf, err := run(ctx, q, r, c.add)
 		if err != nil {
@@ -149,11 +148,11 @@ func (s *scan) mark(where, start, returns filter.Expr) {
 }
 
 // recallMarks does with what is remembered as mark does with the table.
-func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, *mark) bool, error) {
-	return func(a *acts) (func(*act, *mark) bool, error) {
+func recallMarks(start, returns filter.Expr) func(*acts) (func(*act, uint16, *mark) bool, error) {
+	return func(a *acts) (func(*act, uint16, *mark) bool, error) {
 		masks := a.masks(start, returns)
-		return func(one *act, m *mark) bool {
-			bits := masks[one.kind]
+		return func(one *act, tags uint16, m *mark) bool {
+			bits := masks[one.kind] | tags
 			*m = mark{who: one.actor, time: a.time(one), joins: bits&1 != 0, returns: bits&2 != 0}
 			return bits != 0
 		}, nil

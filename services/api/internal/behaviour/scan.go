@@ -50,17 +50,20 @@ const (
 
 // fromTable cuts the stretch into slices.
 func fromTable[T any](r *reading[T], pieces []piece) (parts []part[T]) {
-	sql := r.scan.sql()
 	for _, s := range cut(r.from, r.to, pieces, sliceRows) {
 		parts = append(parts, func(ctx context.Context, tx pgx.Tx, into []T) (iter.Seq[*T], []T, error) {
-			rows, err := fill(ctx, tx, sql, append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
-			if err != nil {
-				return nil, nil, err
-			}
-			return r.order(rows), rows, nil
+			return r.fromSlice(ctx, tx, s, into)
 		})
 	}
 	return parts
+}
+
+func (r *reading[T]) fromSlice(ctx context.Context, tx pgx.Tx, s slice, into []T) (iter.Seq[*T], []T, error) {
+	rows, err := fill(ctx, tx, r.scan.sql(), append(slices.Clone(r.scan.args), s.from, s.to), into, r.decoder())
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.order(rows), rows, nil
 }
 
 func fill[T any](ctx context.Context, tx pgx.Tx, sql string, args []any, into []T, decode func(*T, [][]byte) error) ([]T, error) {

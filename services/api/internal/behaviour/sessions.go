@@ -103,8 +103,8 @@ func registerSessions(api huma.API, q *questions) {
 }
 
 // recallVisits makes of what is remembered what the table would tell.
-func recallVisits(known *names) func(*acts) (func(*act, *visit) bool, error) {
-	return func(a *acts) (func(*act, *visit) bool, error) {
+func recallVisits(known *names) func(*acts) (func(*act, uint16, *visit) bool, error) {
+	return func(a *acts) (func(*act, uint16, *visit) bool, error) {
 		type page struct {
 			hash
 			view bool
@@ -124,7 +124,7 @@ func recallVisits(known *names) func(*acts) (func(*act, *visit) bool, error) {
 				return nil, err
 			}
 		}
-		return func(one *act, v *visit) bool {
+		return func(one *act, _ uint16, v *visit) bool {
 			p := &pages[a.kinds[one.kind].what]
 			*v = visit{session: one.session, time: a.time(one), page: p.hash, view: p.view}
 			return v.session != 0

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"weir/services/api/internal/decimal"
+	"weir/services/api/internal/span"
 	"weir/services/shared/rollup"
 )
 
@@ -102,6 +103,18 @@ func (r rollups) bucket(unix int64) int {
 		return i
 	}
 	return i - 1
+}
+
+// bucketSpan is the part of the question's range that lies in a bucket.
+func (r rollups) bucketSpan(i int) span.Span {
+	s := span.Span{From: r.buckets[i].UTC(), To: r.To}
+	if s.From.Before(r.From) {
+		s.From = r.From
+	}
+	if i+1 < len(r.buckets) {
+		s.To = r.buckets[i+1].UTC()
+	}
+	return s
 }
 
 // readBlocks fills blocks, one at least, by the Unix times of their buckets.

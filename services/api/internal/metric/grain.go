@@ -53,14 +53,20 @@ func parts(s span.Span, buckets []time.Time) (list []part) {
 		if i+1 < len(buckets) {
 			to = buckets[i+1].UTC()
 		}
-		for _, p := range cover(span.Span{From: from, To: to}, len(grains)-1) {
-			if last := len(list) - 1; last >= 0 && list[last].grain == p.grain { // they touch
-				list[last].To = p.To
-			} else {
-				list = append(list, p)
-			}
-		}
+		list = join(list, cover(span.Span{From: from, To: to}, len(grains)-1))
 		from = to
+	}
+	return list
+}
+
+// join appends later parts, and makes one of those that touch.
+func join(list, later []part) []part {
+	for _, p := range later {
+		if last := len(list) - 1; last >= 0 && list[last].grain == p.grain && list[last].To.Equal(p.From) {
+			list[last].To = p.To
+		} else {
+			list = append(list, p)
+		}
 	}
 	return list
 }

@@ -29,18 +29,24 @@ type reader struct {
 type memory struct {
 	blocks *otter.Cache[place, *block]
 	unions *otter.Cache[stretch, *union]
+	counts *otter.Cache[audience, int64]
 	names  names
 }
 
-// newMemory keeps size bytes at most, half of them counts and half of them sets.
+// countSize is about how many bytes the number of an audience takes.
+const countSize = 150
+
+// newMemory keeps size bytes at most: half of them counts, and the others sets or what was
+// counted from them.
 func newMemory(size uint64) *memory {
 	return &memory{
 		blocks: otter.Must(&otter.Options[place, *block]{
 			MaximumWeight: size / 2, Weigher: func(_ place, b *block) uint32 { return b.bytes() },
 		}),
 		unions: otter.Must(&otter.Options[stretch, *union]{
-			MaximumWeight: size / 2, Weigher: func(_ stretch, u *union) uint32 { return u.bytes() },
+			MaximumWeight: size / 2 / 8 * 7, Weigher: func(_ stretch, u *union) uint32 { return u.bytes() },
 		}),
+		counts: otter.Must(&otter.Options[audience, int64]{MaximumSize: int(size / 2 / 8 / countSize)}),
 	}
 }
 

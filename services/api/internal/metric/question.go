@@ -97,7 +97,8 @@ func (q question) ask(ctx context.Context, r reader, fn func(context.Context, co
 			if err := query.Kept(ctx, tx, q.parameter(), rolled.needs(), settings...); err != nil {
 				return err
 			}
-			rolled.tx, rolled.memory, rolled.current = tx, r.memory, map[bool]func(part, time.Time) version{}
+			rolled.tx, rolled.memory = tx, r.memory
+			rolled.current, rolled.known = map[bool]func(part, time.Time) version{}, map[told][]*folds{}
 			var err error
 			if why, err = rolled.resolve(ctx); err != nil {
 				return err

@@ -39,9 +39,10 @@ type rollups struct {
 
 	unlisted map[string]filter.Expr // what the filter says of type and dimension otherwise, see resolve
 
-	// current is what versions told, by whether the parts are those of buckets: a question asks
-	// for several totals of its range, all in one snapshot, and versions takes some milliseconds.
-	current map[bool]func(part, time.Time) version
+	// What was told already of the state of the rollups: a question asks for several totals of
+	// its range, all in one snapshot.
+	current map[bool]func(part, time.Time) version // of counts, by whether the parts are those of buckets
+	known   map[told][]*folds                      // of sets, see folds
 }
 
 const (
@@ -115,8 +116,9 @@ func (r rollups) count(ctx context.Context, by []string, keep map[string][]strin
 	// Of a dimension's many keys, by buckets that need minutes or hours, far fewer are asked
 	// for than a block has; and the blocks would push all else out of memory.
 	d, all, fine := r.dimensionOf(by...), 0, 0
+	parts := r.parts(bucketed)
 	if r.values == nil {
-		all, fine = cells(r.parts(bucketed))
+		all, fine = cells(parts)
 	}
 	if r.values == nil && all <= mostBlocks && (d == rollup.All || fine <= mostFine) {
 		return r.remembered(ctx, d, by, keep, bucketed)
@@ -126,7 +128,7 @@ func (r rollups) count(ctx context.Context, by []string, keep map[string][]strin
 	rows, err := r.tx.Query(ctx, `
 SELECT `+columns+`, sum(cell.events)::bigint, sum(cell.value)::text
 FROM (
-    `+r.counts(&s, d, keep, bucketed)+`
+    `+r.read(&s, d, keep, parts, "events, value", "rollup_deltas", func(g grain) string { return g.folded })+`
 ) AS cell`+join+`
 GROUP BY 1, 2, 3`, s.args...)
 	if err != nil {
@@ -137,36 +139,51 @@ GROUP BY 1, 2, 3`, s.args...)
 	})
 }
 
-// byType reads each set once: a month of a busy site is some megabytes of them.
 func (r rollups) byType(ctx context.Context, w who) (types []cell, all int64, err error) {
 	var union unique.Set
-	if r.values != nil {
-		types, err = r.merge(ctx, w, []string{"type"}, nil, false, union.Union)
-		return types, union.Count(), err
-	}
-	sets, err := r.unite(ctx, r.kept(w))
-	if err != nil {
-		return nil, 0, err
-	}
-	for name, set := range sets {
-		types = append(types, cell{labels: [2]string{name}, n: set.Count()})
-		union.Union(set)
-	}
-	return types, union.Count(), nil
+	types, err = r.sets(ctx, w, []string{"type"}, nil, union.Union)
+	return types, union.Count(), err
 }
 
 func (r rollups) unique(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool) ([]cell, error) {
-	if len(by) == 0 && !bucketed && r.values == nil {
-		_, n, err := r.byType(ctx, w)
-		return []cell{{n: n}}, err
+	if !bucketed {
+		return r.sets(ctx, w, by, keep, func(*unique.Set) {})
 	}
-	return r.merge(ctx, w, by, keep, bucketed, func(*unique.Set) {})
+	d := r.kept(w, by...)
+	c, err := r.choose(ctx, d, by, keep)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return r.merge(ctx, d, by, keep, true, r.parts(true), func(*unique.Set) {})
+	}
+	return r.overTime(ctx, d, by, keep, c)
 }
 
-// merge merges sets, and calls done with that of each cell. They come cell by cell, so
-// that one cell's set is in memory.
-func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string][]string, bucketed bool, done func(*unique.Set)) (cells []cell, err error) {
-	dimension := r.kept(w, by...)
+// sets counts over the whole range, and calls done with the set of each cell.
+func (r rollups) sets(ctx context.Context, w who, by []string, keep map[string][]string, done func(*unique.Set)) (cells []cell, err error) {
+	d := r.kept(w, by...)
+	c, err := r.choose(ctx, d, by, keep)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return r.merge(ctx, d, by, keep, false, r.parts(false), done)
+	}
+	sets, err := r.unite(ctx, d, c)
+	if err != nil {
+		return nil, err
+	}
+	for labels, set := range sets {
+		cells = append(cells, cell{labels: labels, n: set.Count()})
+		done(set)
+	}
+	return cells, nil
+}
+
+// merge merges the sets of some parts, and calls done with that of each cell. They come cell
+// by cell, so that one cell's set is in memory.
+func (r rollups) merge(ctx context.Context, d rollup.Dimension, by []string, keep map[string][]string, bucketed bool, parts []part, done func(*unique.Set)) (cells []cell, err error) {
 	var s statement
 	columns, join := r.columns(&s, by, bucketed)
 	order := "\nORDER BY 1, 2, 3"
@@ -176,7 +193,7 @@ func (r rollups) merge(ctx context.Context, w who, by []string, keep map[string]
 	rows, err := r.tx.Query(ctx, `
 SELECT `+columns+`, users
 FROM (
-    `+r.read(&s, dimension, keep, bucketed, "users", "rollup_user_deltas", func(g grain) string { return g.foldedUsers })+`
+    `+r.read(&s, d, keep, parts, "users", "rollup_user_deltas", func(g grain) string { return g.foldedUsers })+`
 ) AS cell`+join+order, s.args...)
 	if err != nil {
 		return nil, err
@@ -246,11 +263,6 @@ func (r rollups) kept(w who, by ...string) rollup.Dimension {
 	return r.dimensionOf(by...)
 }
 
-// counts is a query of cells (bucket, key_id, events, value).
-func (r rollups) counts(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool) string {
-	return r.read(s, d, keep, bucketed, "events, value", "rollup_deltas", func(g grain) string { return g.folded })
-}
-
 // parts covers the range, by buckets or as a whole.
 func (r rollups) parts(bucketed bool) []part {
 	if !bucketed {
@@ -270,16 +282,20 @@ func (r rollups) needs() (list []query.Need) {
 	return list
 }
 
-// read is a query of the range from the coarsest grains that fit the buckets, and of what is
-// not folded yet, which the log has by minutes. The log is read once, not by the views,
+// read is a query of cells (bucket, key_id, columns): of parts of the range, and of all in it
+// that is not folded yet, which the log has by minutes. The log is read once, not by the views,
 // each of which reads it: it has no index, so that nothing slows its writers. All is read by
 // one statement, so in one snapshot: a fold that commits meanwhile is seen wholly or not at
 // all.
-func (r rollups) read(s *statement, d rollup.Dimension, keep map[string][]string, bucketed bool, columns, log string, from func(grain) string) string {
+func (r rollups) read(s *statement, d rollup.Dimension, keep map[string][]string, parts []part, columns, log string, from func(grain) string) string {
 	where := " WHERE dimension = " + s.arg(int16(d))
-	keys := r.keys(s, d, keep)
+	keys := ""
+	if r.narrows(d, keep) {
+		// They are looked up first, so that the index tells which cells not to visit.
+		keys = " AND key_id = ANY (ARRAY(SELECT id FROM rollup_keys WHERE " + r.passing(s, d, keep) + "))"
+	}
 	var selects []string
-	for _, p := range r.parts(bucketed) {
+	for _, p := range parts {
 		selects = append(selects, "SELECT bucket, key_id, "+columns+" FROM "+from(p.grain)+where+
 			" AND bucket >= "+s.arg(p.From)+" AND bucket < "+s.arg(p.To)+keys)
 	}
@@ -288,12 +304,18 @@ func (r rollups) read(s *statement, d rollup.Dimension, keep map[string][]string
 	return strings.Join(selects, "\n    UNION ALL\n    ")
 }
 
-// keys narrows to the keys that pass the filter and are kept; "" when all do. They are
-// looked up first, so that the index tells which cells not to visit.
-func (r rollups) keys(s *statement, d rollup.Dimension, keep map[string][]string) (sql string) {
+// narrows reports whether there are keys of a dimension that do not pass the filter or are
+// not kept.
+func (r rollups) narrows(d rollup.Dimension, keep map[string][]string) bool {
+	return r.types != nil || r.values != nil && d == r.dimension || len(keep) > 0
+}
+
+// passing says of rollup_keys which pass the filter and are kept.
+func (r rollups) passing(s *statement, d rollup.Dimension, keep map[string][]string) string {
 	if d == rollup.Sessions {
 		d = rollup.All // whose keys they are under
 	}
+	sql := "dimension = " + s.arg(int16(d))
 	if r.types != nil {
 		sql += " AND type = ANY (" + s.arg(*r.types) + "::text[])"
 	}
@@ -303,8 +325,5 @@ func (r rollups) keys(s *statement, d rollup.Dimension, keep map[string][]string
 	for field, values := range keep {
 		sql += " AND " + label(field) + " = ANY (" + s.arg(values) + "::text[])"
 	}
-	if sql == "" {
-		return ""
-	}
-	return " AND key_id = ANY (ARRAY(SELECT id FROM rollup_keys WHERE dimension = " + s.arg(int16(d)) + sql + "))"
+	return sql
 }

@@ -154,6 +154,52 @@ func TestEachFoldIsCountedInItsBuckets(t *testing.T) {
 	fixture.RollupsEqualRaw(t, pool)
 }
 
+// TestEachFoldOfUsersIsToldOfInItsBuckets: by it, who remembers sets of a bucket knows that
+// they changed, and only there.
+func TestEachFoldOfUsersIsToldOfInItsBuckets(t *testing.T) {
+	t.Parallel()
+	pool := fixture.Pool(t, fixture.Box(t))
+	s := &store.Store{Pool: pool, Timeout: 20 * time.Second}
+	f := fold.New(pool, time.Second, fixture.Log(), prometheus.NewRegistry())
+	told := func(table string) (list string) {
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(key_id || ' ' || bucket || ' ' || xmin, ', ' ORDER BY key_id, bucket), '')
+			FROM `+table+` WHERE dimension = 101 AND users = ''`).Scan(&list))
+		return list
+	}
+	tables := []string{"users_minute", "users_hour", "users_day"}
+	for i := range 3 {
+		before := map[string]string{}
+		for _, table := range tables {
+			before[table] = told(table)
+		}
+		b := batch.New()
+		b.Add(fixture.Chunk("events", 1+i*25, fixture.Series(i*25, i*25+25)...))
+		b.Decode(fixture.Noon)
+		_, err := s.Write(t.Context(), b)
+		require.NoError(t, err)
+		n, err := f.FoldUsers(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, n)
+		for _, table := range tables {
+			require.NotEqual(t, before[table], told(table), table)
+			for log, dimensions := range []string{"= 0", "BETWEEN 1 AND 99"} {
+				require.Zero(t, fixture.Number(t, pool, `SELECT count(*) FROM `+table+` c WHERE dimension `+dimensions+` AND NOT EXISTS (
+					SELECT FROM `+table+` f WHERE f.dimension = 101 AND f.key_id = $1 AND f.bucket = c.bucket AND f.xmin::text::bigint >= c.xmin::text::bigint)`, log), table)
+			}
+		}
+		fixture.RollupsEqualRaw(t, pool)
+		before = map[string]string{}
+		for _, table := range tables {
+			before[table] = told(table)
+		}
+		_, err = f.FoldUsers(t.Context()) // nothing
+		require.NoError(t, err)
+		for _, table := range tables {
+			require.Equal(t, before[table], told(table), table)
+		}
+	}
+}
+
 // TestTheRoomOfFoldedLinesIsUsedAgain: else every question reads all that was folded since
 // autovacuum came by.
 func TestTheRoomOfFoldedLinesIsUsedAgain(t *testing.T) {

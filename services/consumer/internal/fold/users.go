@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -151,7 +152,12 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share, turnEnds time.Time) (n int6
 	slices.SortFunc(lines, func(a, b sighted) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.minute, b.minute))
 	})
-	n = int64(len(lines))
+	if n = int64(len(lines)); n == 0 {
+		return 0, nil
+	}
+	if err := s.tell(ctx, tx, lines); err != nil {
+		return 0, err
+	}
 	for len(lines) > 0 {
 		rest(ctx, time.Since(start), turnEnds)
 		start = time.Now()
@@ -162,6 +168,31 @@ func takeUp(ctx context.Context, tx pgx.Tx, s share, turnEnds time.Time) (n int6
 		lines = lines[end:]
 	}
 	return n, nil
+}
+
+// tell has whoever remembers sets of these lines' buckets read them again: see rollup.Folds.
+// Each log has a row of its own, as both are folded at the same time, in transactions that
+// last.
+func (s share) tell(ctx context.Context, tx pgx.Tx, lines []sighted) error {
+	for _, g := range grains {
+		of := map[int32]struct{}{}
+		for i := range lines {
+			of[lines[i].minute/g.minutes*g.minutes] = struct{}{}
+		}
+		buckets := make([]time.Time, 0, len(of))
+		for _, minute := range slices.Sorted(maps.Keys(of)) {
+			buckets = append(buckets, time.Unix(int64(minute)*60, 0))
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO `+g.table+` (bucket, dimension, key_id, users)
+			SELECT bucket, $1::smallint, $2::int, '' FROM unnest($3::timestamptz[]) AS bucket
+			ON CONFLICT (dimension, bucket, key_id) DO UPDATE SET users = excluded.users`,
+			int16(rollup.Folds), s.log, buckets)
+		if err != nil {
+			return fmt.Errorf("tell of a fold in %s: %w", g.table, err)
+		}
+	}
+	return nil
 }
 
 // cut returns where the first keysAtOnce keys of the lines end.
