@@ -15,17 +15,16 @@ import (
 	"weir/services/shared/unique"
 )
 
-// stretch is what a union is of: a key's users or sessions in a part of a range.
+// stretch is what a union is of: the users or sessions of some keys in a part of a range.
 type stretch struct {
 	minutes   int64 // of the grain
 	dimension rollup.Dimension
-	from, to  int64 // Unix time
-	key       int32
+	from, to  int64  // Unix time
+	keys      uint64 // a hash of them
 }
 
-// union is the union of a key's sets in a stretch. Sets only ever grow, but by a rebuild:
-// so the set of a bucket that changed is merged into the union, and the others are not read
-// again.
+// union is the union of the sets of a stretch. Sets only ever grow, but by a rebuild: so those
+// of a bucket that changed are merged into the union, and the others are not read again.
 type union struct {
 	folds *folds
 	set   *unique.Set
@@ -109,15 +108,16 @@ type fold struct {
 	version uint32
 }
 
-// mostUnions is up to how many keys a question's sets are remembered of, and in memory at once:
-// 32 MB of sketches at worst. Those of more are merged as they come.
+// mostUnions is up to how many keys a question's sets are remembered of, and, if it asks for
+// each of them, in memory at once: 32 MB of sketches at worst. Those of more are merged as they come.
 const mostUnions = 500
 
-// chosen are the keys that a question is about, and what each is called by the fields that it
-// asks by.
+// chosen are the keys that a question is about, what each is called by the fields that it asks
+// by, and a hash of those that are called the same.
 type chosen struct {
 	keys   []int32
 	labels map[int32][2]string
+	hashes map[[2]string]uint64
 }
 
 // choose lists the keys of a dimension that pass the filter and are kept; nil when they are
@@ -136,13 +136,14 @@ func (r rollups) choose(ctx context.Context, d rollup.Dimension, by []string, ke
 	if err != nil {
 		return nil, err
 	}
-	c := &chosen{keys, map[int32][2]string{}}
+	c := &chosen{keys, map[int32][2]string{}, map[[2]string]uint64{}}
 	for i, key := range keys {
 		var labels [2]string
 		for j, field := range by {
 			labels[j] = names[i].of(field)
 		}
 		c.labels[key] = labels
+		c.hashes[labels] += hash(key)
 	}
 	return c, nil
 }
@@ -150,52 +151,47 @@ func (r rollups) choose(ctx context.Context, d rollup.Dimension, by []string, ke
 // unite returns the set of users or sessions of each label over the whole range.
 func (r rollups) unite(ctx context.Context, d rollup.Dimension, c *chosen) (map[[2]string]*unique.Set, error) {
 	sets := map[[2]string]*unique.Set{}
-	of := func(key int32) *unique.Set {
-		label := c.labels[key]
-		if sets[label] == nil {
-			sets[label] = new(unique.Set)
-		}
-		return sets[label]
+	for label := range c.hashes {
+		sets[label] = new(unique.Set)
 	}
 	folds, err := r.folds(ctx, d, false)
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range r.parts(false) {
-		unions, err := r.unions(ctx, p, d, c.keys, folds[i])
+		unions, err := r.unions(ctx, p, d, c, folds[i])
 		if err != nil {
 			return nil, err
 		}
-		for key, u := range unions {
-			of(key).Union(u.set)
+		for label, u := range unions {
+			sets[label].Union(u.set)
 		}
 	}
-	return sets, mergeSets(ctx, r.tx, of, `SELECT key_id, users FROM rollup_user_deltas
-		WHERE dimension = $1 AND key_id = ANY ($2) AND minute >= $3 AND minute < $4`,
+	return sets, mergeSets(ctx, r.tx, func(key int32) *unique.Set { return sets[c.labels[key]] },
+		`SELECT key_id, users FROM rollup_user_deltas WHERE dimension = $1 AND key_id = ANY ($2) AND minute >= $3 AND minute < $4`,
 		int16(d), c.keys, r.From.Unix()/60, r.To.Unix()/60)
 }
 
-// unions returns the union of each key's sets in a part, as of now.
-func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, keys []int32, now *folds) (map[int32]*union, error) {
-	unions := map[int32]*union{}
-	var grown []int32
+// unions returns the union of each label's sets in a part, as of now.
+func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, c *chosen, now *folds) (map[[2]string]*union, error) {
+	unions, grown := map[[2]string]*union{}, map[[2]string]*union{}
 	changed, all := map[int64]struct{}{}, false
-	at := stretch{int64(p.size / time.Minute), d, p.From.Unix(), p.To.Unix(), 0}
-	for _, key := range keys {
-		at.key = key
-		known, ok := r.memory.unions.GetIfPresent(at)
+	at := func(label [2]string) stretch {
+		return stretch{int64(p.size / time.Minute), d, p.From.Unix(), p.To.Unix(), c.hashes[label]}
+	}
+	for label := range c.hashes {
+		known, ok := r.memory.unions.GetIfPresent(at(label))
 		if ok && known.folds.sum == now.sum {
-			unions[key] = known
+			unions[label] = known
 			continue
 		}
-		grown = append(grown, key)
-		u := &union{now, new(unique.Set)}
-		unions[key] = u
+		grown[label] = &union{now, new(unique.Set)}
+		unions[label] = grown[label]
 		if !ok || !known.folds.before(now) {
 			all = true
 			continue
 		}
-		u.set.Union(known.set)
+		grown[label].set.Union(known.set)
 		for bucket, version := range now.last {
 			if known.folds.last[bucket] != version {
 				changed[bucket] = struct{}{}
@@ -205,7 +201,13 @@ func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, keys []
 	if len(grown) == 0 {
 		return unions, nil
 	}
-	where, args := "", []any{int16(d), grown, p.From, p.To}
+	var keys []int32
+	for _, key := range c.keys {
+		if grown[c.labels[key]] != nil {
+			keys = append(keys, key)
+		}
+	}
+	where, args := "", []any{int16(d), keys, p.From, p.To}
 	if !all {
 		var buckets []time.Time
 		for bucket := range changed {
@@ -213,15 +215,14 @@ func (r rollups) unions(ctx context.Context, p part, d rollup.Dimension, keys []
 		}
 		where, args = " AND bucket = ANY ($5)", append(args, buckets)
 	}
-	err := mergeSets(ctx, r.tx, func(key int32) *unique.Set { return unions[key].set }, `SELECT key_id, users FROM `+p.foldedUsers+`
+	err := mergeSets(ctx, r.tx, func(key int32) *unique.Set { return grown[c.labels[key]].set }, `SELECT key_id, users FROM `+p.foldedUsers+`
 		WHERE dimension = $1 AND key_id = ANY ($2) AND bucket >= $3 AND bucket < $4`+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range grown {
-		at.key = key
-		unions[key].set.Tidy() // as others are going to read it at once
-		r.memory.unions.Set(at, unions[key])
+	for label, u := range grown {
+		u.set.Tidy() // as others are going to read it at once
+		r.memory.unions.Set(at(label), u)
 	}
 	return unions, nil
 }
@@ -267,13 +268,9 @@ func (r rollups) overTime(ctx context.Context, d rollup.Dimension, by []string, 
 	if err != nil {
 		return nil, err
 	}
-	labels := map[[2]string]uint64{}
-	for key, label := range c.labels {
-		labels[label] += hash(key)
-	}
 	at := func(i int, label [2]string) audience {
 		s := r.bucketSpan(i)
-		return audience{d, labels[label], s.From.Unix(), s.To.Unix(), sums[i] + hash(folds[0].rebuilds)}
+		return audience{d, c.hashes[label], s.From.Unix(), s.To.Unix(), sums[i] + hash(folds[0].rebuilds)}
 	}
 	var cells []cell
 	var missing []part
@@ -281,7 +278,7 @@ func (r rollups) overTime(ctx context.Context, d rollup.Dimension, by []string, 
 	for i := range r.buckets {
 		read[i] = waiting[i]
 		var known []cell
-		for label := range labels {
+		for label := range c.hashes {
 			n, ok := r.memory.counts.GetIfPresent(at(i, label))
 			read[i] = read[i] || !ok
 			known = append(known, cell{bucket: i, labels: label, n: n})
@@ -304,7 +301,7 @@ func (r rollups) overTime(ctx context.Context, d rollup.Dimension, by []string, 
 		found[spot{one.bucket, one.labels}] = one.n
 	}
 	for i := range r.buckets {
-		for label := range labels {
+		for label := range c.hashes {
 			if read[i] && !waiting[i] {
 				r.memory.counts.Set(at(i, label), found[spot{i, label}])
 			}
