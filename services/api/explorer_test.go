@@ -206,6 +206,35 @@ func TestItemsAreTheEventsAsTheyWereSent(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, response.StatusCode)
 }
 
+// TestCursorPassesThroughAMinuteThatStops: of a minute whose events are all in one part of it,
+// pages of any size have them all.
+func TestCursorPassesThroughAMinuteThatStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	minute := time.Now().Add(-time.Hour).Truncate(time.Minute)
+	var events []event.Event
+	for hour, from := range []time.Duration{0, 17 * time.Second, 30 * time.Second, 59500 * time.Millisecond} {
+		start := minute.Add(-time.Duration(hour) * time.Hour)
+		events = append(events, pageView(start)) // alone, before a gap
+		for i := range 400 {
+			e := pageView(start.Add(from + time.Duration(i)*time.Millisecond))
+			e.Type = []string{"page_view", "page_view", "click"}[i%3]
+			events = append(events, e)
+		}
+	}
+	w.store(events...)
+	w.fold()
+	w.start()
+	for _, params := range []url.Values{{"limit": {"11"}}, {"limit": {"150"}}, {"limit": {"30"}, "type": {"click"}}, {"limit": {"30"}, "filter": {`type is "click"`}}} {
+		where := "true"
+		if len(params) > 1 {
+			where = "type = 'click'"
+		}
+		got, _ := w.walk(params, func() {})
+		require.Equal(t, w.sorted(where), got, "%v", params)
+	}
+}
+
 func TestWithoutEventsThePageIsEmpty(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.NewSandbox(t)).start()
