@@ -191,42 +191,9 @@ func (p *page) busy(ctx context.Context, r run) error {
 		looked := int64(min(float64(max(at.Sub(start), 0))/each, float64(left)))
 		left, p.scanned = left-looked, p.scanned+looked
 		p.passed, end = start, start
-		if len(p.items) == before && p.exact {
-			var err error
-			if end, err = p.skip(ctx, r.start, end, at.Sub(start)); err != nil {
-				return err
-			}
-			p.passed = end
-			continue
-		}
 		p.aim(looked, int64(len(p.items)-before))
 	}
 	return nil
-}
-
-// skip returns an end before which rows are soon to come, by halves. The run holds some, so
-// where a slice has none they are not spread evenly: traffic stopped in the middle of a minute,
-// say. To look through ever longer slices instead reads far too many in the end.
-func (p *page) skip(ctx context.Context, start, end time.Time, slice time.Duration) (time.Time, error) {
-	for end.Sub(start) > slice {
-		middle := start.Add(end.Sub(start) / 2)
-		var args []any
-		bind := func(v any) string {
-			args = append(args, v)
-			return "$" + strconv.Itoa(len(args))
-		}
-		sql := `SELECT EXISTS (SELECT FROM events WHERE time >= ` + bind(middle) + ` AND time < ` + bind(end) + ` AND ` + p.where.SQL(bind) + `)`
-		var some bool
-		if err := p.tx.QueryRow(ctx, sql, args...).Scan(&some); err != nil {
-			return end, err
-		}
-		if some {
-			start = middle
-		} else {
-			end = middle
-		}
-	}
-	return end, nil
 }
 
 // aim makes the next slice as long as the rest takes if as many pass as did of those looked
