@@ -67,7 +67,7 @@ func (r *reading[T]) tags(ctx context.Context, tx pgx.Tx, list []*acts) ([][]uin
 	return tag(list, found)
 }
 
-// maxTags is how many bits tags have.
+// maxTags is how many bits tags have: those of an int2 but its sign. A funnel has ten steps.
 const maxTags = 15
 
 // within is what of the stretch lies in pieces that follow each other.

@@ -94,12 +94,15 @@ func (r rollups) folds(ctx context.Context, d rollup.Dimension, bucketed bool) (
 		list[i].sum += hash(fold{n, version})
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range list {
 		f.rebuilds = rebuilds
 		f.sum += hash(rebuilds)
 	}
 	r.known[of] = list
-	return list, err
+	return list, nil
 }
 
 // fold is the last one of a bucket.
