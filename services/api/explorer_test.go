@@ -221,6 +221,9 @@ func TestCursorPassesThroughAMinuteThatStops(t *testing.T) {
 			e.Type = []string{"page_view", "page_view", "click"}[i%3]
 			events = append(events, e)
 		}
+		for i := range 20 { // and goes on slowly, for some time
+			events = append(events, pageView(start.Add(from/2+20*time.Second+time.Duration(i)*200*time.Millisecond)))
+		}
 	}
 	w.store(events...)
 	w.fold()

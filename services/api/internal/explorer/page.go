@@ -163,7 +163,9 @@ type run struct {
 }
 
 // busy reads a run newest first, in slices when it may hold many more events than
-// one statement should look through.
+// one statement should look through. They are as long as they would be if its events were
+// spread evenly, unless the first of them shows that they are not, as when traffic has stopped:
+// ever longer ones would end with one that has too many.
 func (p *page) busy(ctx context.Context, r run) error {
 	end := r.end
 	if next := p.after.time.Add(time.Microsecond); next.Before(end) {
@@ -178,20 +180,26 @@ func (p *page) busy(ctx context.Context, r run) error {
 	}
 	each := float64(newest.Sub(r.start)) / float64(r.events) // time from one event to the next
 	left := r.events
-	for at := first; !p.done() && end.After(r.start); at = end {
-		start := at.Add(-max(time.Duration(each*float64(p.reach)), time.Millisecond))
-		if start.Before(r.start) {
-			start = r.start
-		}
+	last := later(r.start, p.from)
+	for at := first; !p.done() && end.After(last); at = end {
+		start := later(at.Add(-max(time.Duration(each*float64(p.reach)), time.Millisecond)), last)
 		before := len(p.items)
 		if err := p.rows(ctx, start, end); err != nil {
 			return err
 		}
-		// What is of the future does not count, and no run is more than it holds.
-		looked := int64(min(float64(max(at.Sub(start), 0))/each, float64(left)))
-		left, p.scanned = left-looked, p.scanned+looked
 		p.passed, end = start, start
-		p.aim(looked, int64(len(p.items)-before))
+		// What is of the future does not count, and no run is more than it holds.
+		looked, found := int64(min(float64(max(at.Sub(start), 0))/each, float64(left))), int64(len(p.items)-before)
+		if start.After(last) && p.uneven(looked, found) {
+			begins, err := p.stretch(ctx, last, start)
+			if err != nil {
+				return err
+			}
+			each = float64(start.Sub(begins)) / float64(p.reach)
+		} else {
+			p.aim(looked, found)
+		}
+		left, p.scanned = left-looked, p.scanned+looked
 	}
 	return nil
 }
@@ -208,10 +216,14 @@ func (p *page) aim(looked, found int64) {
 	p.reach = min(max(rest*looked/found, rest), most)
 }
 
-func (p *page) rows(ctx context.Context, start, end time.Time) error {
-	if start.Before(p.from) {
-		start = p.from
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
+	return b
+}
+
+func (p *page) rows(ctx context.Context, start, end time.Time) error {
 	args := []any{start, end}
 	bind := func(v any) string {
 		args = append(args, v)

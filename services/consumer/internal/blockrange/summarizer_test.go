@@ -286,3 +286,30 @@ func TestSummarizingWaitsForNobody(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Positive(t, round())
 }
+
+// TestAtRestTheLastRangesAreSummarizedToo: nobody would fill them, and every question about the
+// newest events would read them.
+func TestAtRestTheLastRangesAreSummarizedToo(t *testing.T) {
+	t.Parallel()
+	s, pool := open(t)
+	rest := func() {
+		t.Helper()
+		require.Equal(t, int64(1), fixture.Number(t, pool, `WITH u AS (UPDATE summarized_ranges SET at = at - interval '11 seconds' RETURNING 1) SELECT count(*) FROM u`))
+	}
+	fill(t, pool, 60, 30_000)
+	settle(t, s)
+	before := blocks(t, pool)
+	rest()
+	n, err := s.Round(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Less(t, blocks(t, pool), before, "what holds the last second, and no more")
+
+	fill(t, pool, 20, 1_000) // within the last range
+	require.Zero(t, settle(t, s))
+	fill(t, pool, 10, 10_000)
+	require.Positive(t, settle(t, s))
+	rest()
+	require.Equal(t, 3, settle(t, s))
+	require.Equal(t, int64(41_000), fixture.Number(t, pool, `SELECT count(*) FROM events WHERE time >= now() - interval '1 hour' AND time < now() + interval '1 hour'`))
+}

@@ -1,0 +1,55 @@
+package explorer
+
+import (
+	"context"
+	"time"
+)
+
+// uneven reports whether far fewer events were found than should be among those looked through.
+// Of those that pass what only rows tell nobody knows how many should be; that there were none
+// is a reason to look closer once.
+func (p *page) uneven(looked, found int64) bool {
+	if p.exact {
+		return !p.done() && found < looked/2
+	}
+	return found == 0 && p.scanned == 0
+}
+
+// stretchSQL halves the way back from $2 to $1 until the half that is left decides whether the
+// stretch from there to $2 holds $3 events: have are those of [hi, $2), all of them, and sum those
+// of [mid, $2), as far as they were counted. It ends with a stretch of no more than twice as
+// many, or with one of a millisecond.
+//
+// A block range index finds the events of a half, and is left as soon as there are enough: what
+// is counted is materialized, as PostgreSQL, when it knows that a few rows will do, prefers to
+// read the table from its beginning until they come.
+const stretchSQL = `
+WITH RECURSIVE half AS (
+    SELECT $1::timestamptz AS lo, $2::timestamptz AS hi, 0::bigint AS have, NULL::bigint AS sum
+  UNION ALL
+    SELECT CASE WHEN c.sum >= $3 THEN mid ELSE lo END, CASE WHEN c.sum >= $3 THEN hi ELSE mid END,
+           CASE WHEN c.sum >= $3 THEN have ELSE c.sum END, c.sum
+    FROM (
+        SELECT lo, hi, mid, have, have + (
+            WITH found AS MATERIALIZED (
+                SELECT FROM events
+                WHERE time >= $1 AND time < $2 AND time >= mid AND time < hi
+                  AND ($4 = '' OR type = $4) AND ($5 = '' OR source = $5))
+            SELECT count(*) FROM (SELECT FROM found LIMIT 2 * $3::bigint + 1 - have) AS enough) AS sum
+        FROM (SELECT *, lo + (hi - lo) / 2 AS mid FROM half
+              WHERE (sum IS NULL OR sum NOT BETWEEN $3 AND 2 * $3::bigint) AND hi - lo > '1 ms' OFFSET 0) AS halved
+        OFFSET 0) AS c
+)
+SELECT lo FROM half ORDER BY hi - lo LIMIT 1`
+
+// stretch is where a stretch begins, of those that end before end and begin at start or later, that
+// holds as many events of the type and source as the page needs, and not many more: start, when
+// all do not.
+func (p *page) stretch(ctx context.Context, start, end time.Time) (begins time.Time, err error) {
+	enough := p.reach
+	if p.exact {
+		enough = int64(p.need())
+	}
+	err = p.tx.QueryRow(ctx, stretchSQL, start, end, enough, p.typ, p.source).Scan(&begins)
+	return begins, err
+}
