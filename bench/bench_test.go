@@ -255,6 +255,7 @@ func TestQueryAsksWhileEventsFlow(t *testing.T) {
 	for _, q := range questions(3) {
 		require.Positive(t, r.Step(q.name).Value("answer_p99_seconds"), q.name)
 	}
+	require.Positive(t, r.Step("newest events"+atRest).Value("answer_p99_seconds"))
 }
 
 func TestLiveReachesEveryClientOfOtherProcesses(t *testing.T) {

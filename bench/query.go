@@ -20,6 +20,7 @@ type queryOptions struct {
 	system
 	events, asks, days int
 	rate               rate
+	rest               time.Duration
 }
 
 func (o *queryOptions) register(flags *flag.FlagSet) {
@@ -29,13 +30,14 @@ func (o *queryOptions) register(flags *flag.FlagSet) {
 	flags.IntVar(&o.days, "days", 30, "days over which they are spread, the last is today")
 	flags.IntVar(&o.asks, "asks", 30, "how often each question is asked")
 	flags.Var(&o.rate, "rate", "`rate` at which events flow while questions are asked")
+	flags.DurationVar(&o.rest, "rest", 15*time.Second, "time from the end of the flow until the newest events are asked for again")
 }
 
 // query loads events and then asks the api each of its questions, one after the other,
 // while more events flow.
 func query(ctx context.Context, flags *flag.FlagSet, o queryOptions, out io.Writer) error {
-	if o.events < 1 || o.days < 1 || o.asks < 1 {
-		return wrongUsage("-events, -days and -asks must be at least 1")
+	if o.events < 1 || o.days < 1 || o.asks < 1 || o.rest < 0 {
+		return wrongUsage("-events, -days and -asks must be at least 1, -rest at least 0")
 	}
 	return o.conduct(ctx, flags, rig.Options{Settings: []string{"API_STATEMENT_TIMEOUT=60s"}}, out, func(ctx context.Context, x *experiment, r *rig.Rig) error {
 		if err := x.load(ctx, r, o.events, o.days); err != nil {
@@ -50,6 +52,9 @@ func query(ctx context.Context, flags *flag.FlagSet, o queryOptions, out io.Writ
 		to := r.Sample(ctx)
 		r.Resources(x.Step("while asking"), from, to, s.Published)
 		if err := errors.Join(err, errEnd); err != nil {
+			return err
+		}
+		if err := x.askAtRest(ctx, r, o); err != nil {
 			return err
 		}
 		return x.verify(ctx, r)
@@ -167,6 +172,26 @@ func (x *experiment) ask(ctx context.Context, r *rig.Rig, o queryOptions) error 
 	}
 	return nil
 }
+
+// askAtRest asks for the newest events, which are before the part of their minute that is empty.
+func (x *experiment) askAtRest(ctx context.Context, r *rig.Rig, o queryOptions) error {
+	x.status("nothing flows for %s", report.Seconds.Format(o.rest.Seconds()))
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(o.rest):
+	}
+	for _, q := range questions(o.days) {
+		if q.path == "/v1/events" && q.after == 0 && !q.query.Has("to") {
+			if err := x.askOne(ctx, q.name+atRest, o.asks, q.address(r.Program(rig.API).URL)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const atRest = ", at rest"
 
 func (q question) address(base string) string { return base + q.path + "?" + q.query.Encode() }
 
