@@ -17,7 +17,7 @@ func (p *page) uneven(looked, found int64) bool {
 
 // stretchSQL halves the way back from $2 to $1 until the half that is left decides whether the
 // stretch from there to $2 holds $3 events: have are those of [hi, $2), all of them, and sum those
-// of [mid, $2), as far as they were counted. It ends with a stretch of no more than twice as
+// of [mid, $2), as far as they were counted. It ends with a stretch of no more than four times as
 // many, or with one of a millisecond.
 //
 // A block range index finds the events of a half, and is left as soon as there are enough: what
@@ -35,9 +35,9 @@ WITH RECURSIVE half AS (
                 SELECT FROM events
                 WHERE time >= $1 AND time < $2 AND time >= mid AND time < hi
                   AND ($4 = '' OR type = $4) AND ($5 = '' OR source = $5))
-            SELECT count(*) FROM (SELECT FROM found LIMIT 2 * $3::bigint + 1 - have) AS enough) AS sum
+            SELECT count(*) FROM (SELECT FROM found LIMIT 4 * $3::bigint + 1 - have) AS enough) AS sum
         FROM (SELECT *, lo + (hi - lo) / 2 AS mid FROM half
-              WHERE (sum IS NULL OR sum NOT BETWEEN $3 AND 2 * $3::bigint) AND hi - lo > '1 ms' OFFSET 0) AS halved
+              WHERE (sum IS NULL OR sum NOT BETWEEN $3 AND 4 * $3::bigint) AND hi - lo > '1 ms' OFFSET 0) AS halved
         OFFSET 0) AS c
 )
 SELECT lo FROM half ORDER BY hi - lo LIMIT 1`
