@@ -33,7 +33,7 @@ var (
 // those within a sentence.
 func documented(t *testing.T) (commands []string) {
 	t.Helper()
-	for _, name := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "deploy/keys/README.md"} {
+	for _, name := range []string{"README.md", "PERFORMANCE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "deploy/keys/README.md"} {
 		text, err := os.ReadFile(filepath.Join("..", name))
 		require.NoError(t, err)
 		for _, block := range shell.FindAllStringSubmatch(string(text), -1) {
