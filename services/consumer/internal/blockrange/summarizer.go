@@ -26,7 +26,7 @@ const (
 	restful = 3
 	idle    = 20
 	seldom  = 10 * time.Second // between two rounds of which the first had nothing to do, at most
-	timeout = time.Minute // after which the connection is taken for dead
+	timeout = time.Minute      // after which the connection is taken for dead
 )
 
 // Summarizer does the rounds.
