@@ -20,7 +20,7 @@ const LockKey = 0x776569726272696e
 
 // A round comes so often, and rests for so many times as long as it took: with nine times,
 // rounds fell behind at 100,000 events/s on two cores. One that had nothing to do looked at each
-// chunk for that, which takes 7 ms for a month of days, and ten times as long for a year.
+// chunk for that, which takes 7 ms for a month of days, and longer the more there are.
 const (
 	every   = time.Second
 	restful = 3
@@ -59,11 +59,17 @@ func (s *Summarizer) Run(ctx context.Context) error {
 			pause = max(every, wait.NextBackOff())
 		case err == nil:
 			wait.Reset()
-			if pause = max(every, restful*took); ranges == 0 {
-				pause = max(every, min(idle*took, seldom))
-			}
+			pause = rest(ranges, took)
 		}
 	}
+}
+
+// rest is how long to wait after a round that took so long for so many ranges.
+func rest(ranges int, took time.Duration) time.Duration {
+	if ranges == 0 {
+		return max(every, min(idle*took, seldom))
+	}
+	return max(every, restful*took)
 }
 
 // Round summarizes what was filled since the last one, and then what is older, for a second or
