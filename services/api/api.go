@@ -50,7 +50,7 @@ type Config struct {
 	ReadURL          string        `env:"POSTGRES_READ_URL" help:"Address of a streaming replica, which answers the questions then; POSTGRES_URL does without one, and while it is away. The live feed reads from POSTGRES_URL always."`
 	StatementTimeout time.Duration `env:"API_STATEMENT_TIMEOUT" default:"10s" min:"100ms" max:"10m" help:"How long the database may work on one question."`
 	RollupMemory     int           `env:"API_ROLLUP_MEMORY_MIB" default:"64" min:"1" max:"65536" help:"How much of the rollups is remembered, in MiB, so that a question reads only what changed."`
-	EventMemory      int           `env:"API_EVENT_MEMORY_MIB" default:"128" min:"0" max:"65536" help:"How much is remembered of the events that funnels, paths, sessions and retention read, in MiB: some 32 bytes an event. 0 remembers nothing."`
+	EventMemory      int           `env:"API_EVENT_MEMORY_MIB" default:"128" min:"0" max:"65536" help:"How much is remembered of the events that funnels, paths, sessions and retention read, in MiB: some 34 bytes an event. 0 remembers nothing."`
 
 	// For tests. The default logger writes to standard output; Listening is called
 	// with the address once connections are taken.

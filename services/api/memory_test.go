@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"weir/e2e/harness"
+	"weir/services/api/internal/behaviour"
 	"weir/services/shared/event"
 )
 
@@ -166,7 +168,7 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 			w.fold()
 		}
 		late := pageView(from.Add(rand.N(to.Sub(from))))
-		late.SessionID = fmt.Sprintf("s%d", rand.N(200))
+		late.SessionID, late.Properties = fmt.Sprintf("s%d", rand.N(200)), `{"plan": "solo"}`
 		w.store(late)
 		require.Equal(t, ask(forgetful), ask(w), "remembered, round %d", round)
 	}
@@ -187,4 +189,55 @@ func TestWhatIsRememberedOfEventsIsWhatTheTableSays(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, before, ask(w))
 	require.Equal(t, ask(forgetful), ask(w), "rebuilt")
+}
+
+// TestWhatFiltersTookIsRemembered: filters that ask for more than is remembered are asked of the
+// table once, and then of what changed.
+func TestWhatFiltersTookIsRemembered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, harness.NewSandbox(t))
+	w.start("API_EVENT_MEMORY_MIB", "8")
+	from := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	to := from.Add(6 * time.Hour)
+	solo := `properties.plan is "solo"`
+	steps := func(from time.Time, more ...string) url.Values {
+		return ranged(from, to, append(more, "step", `type is "page_view" and `+solo, "step", `type is "click" or `+solo, "window", "2h")...)
+	}
+	funnel := func(of url.Values) (f behaviour.Funnel) {
+		w.ok("/v1/funnel", of, &f)
+		return f
+	}
+	events := visits(from, to)
+	for i := range events { // nobody does two things at once
+		events[i].Time = events[i].Time.Add(time.Duration(i) * time.Microsecond)
+	}
+	starters := func(from, except time.Time) int64 { // an hour
+
+		users := map[string]bool{}
+		for i := range events {
+			e := &events[i]
+			in := !e.Time.Before(from) && e.Time.Before(to) && !e.Time.Truncate(time.Hour).Equal(except)
+			if in && e.Type == "page_view" && strings.Contains(e.Properties, "solo") {
+				users[e.Actor()] = true
+			}
+		}
+		return int64(len(users))
+	}
+	w.store(events...)
+	w.fold()
+	part := funnel(steps(from.Add(50 * time.Minute)))
+	german, before := funnel(steps(from, "filter", `country is "DE"`)), funnel(steps(from))
+	require.Equal(t, starters(from.Add(50*time.Minute), time.Time{}), part.Steps[0].Users)
+	require.Equal(t, starters(from, time.Time{}), before.Steps[0].Users, "whole hours are asked for, also when a question is about a part of one")
+	require.Less(t, german.Steps[0].Users, before.Steps[0].Users, "what one question's filter took is not the other's")
+
+	_, err := w.pool.Exec(t.Context(), `UPDATE events SET properties = '{}'`) // nothing that the pipeline would do
+	require.NoError(t, err)
+	require.Equal(t, before.Steps, funnel(steps(from)).Steps, "it is not asked for again")
+
+	// Of the hour with something new all is asked for again, and of no other.
+	late := pageView(from.Add(3 * time.Hour))
+	late.UserID, late.Properties = "somebody new", `{"plan": "solo"}`
+	w.store(late)
+	require.Equal(t, starters(from, late.Time)+1, funnel(steps(from)).Steps[0].Users)
 }

@@ -15,6 +15,7 @@ type acts struct {
 	start int64 // of the piece, microseconds since 1970
 	common
 	list []act // in the order of time, then id
+	tags knownTags
 }
 
 // common is what events have in common.
@@ -158,7 +159,7 @@ func (a *acts) same(list []int, time int64, who hash) []int {
 func (a *acts) time(one *act) int64 { return a.start + int64(one.after) }
 
 func (a *acts) bytes() uint32 {
-	n := 300 + 24*cap(a.list) + 8*cap(a.kinds)
+	n := 300 + 24*cap(a.list) + knownBytes(len(a.list)) + 8*cap(a.kinds)
 	for _, w := range a.whats {
 		n += 48 + len(w.typ) + len(w.path)
 	}

@@ -40,9 +40,9 @@ func (p *piece) place(filter string) place { return place{p.Start.Unix(), p.Minu
 
 // actSize is what an event takes, with its share of what is in common, on a web shop of 70,000
 // an hour (BenchmarkMemory).
-const actSize = 32
+const actSize = 34
 
-// mostOfPiece is up to how many events a piece is remembered with. More are 32 MB.
+// mostOfPiece is up to how many events a piece is remembered with. More are 34 MB.
 const mostOfPiece = 1_000_000
 
 // newMemory keeps size bytes at most; nothing when that is 0.

@@ -2,11 +2,12 @@ package behaviour
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,13 +20,16 @@ import (
 type tagged struct {
 	bit    int
 	filter filter.Expr
+	key    [sha256.Size]byte // of the events that it and the question's filter take
 }
 
 // tell has filters, by their bits, tagged that what is remembered cannot tell of.
 func (r *reading[T]) tell(filters ...filter.Expr) {
 	for bit, f := range filters {
 		if !f.Within(remembered...) {
-			r.tagged = append(r.tagged, tagged{bit, f})
+			var s scan
+			sql := filter.And(r.where, f).SQL(s.arg)
+			r.tagged = append(r.tagged, tagged{bit, f, sha256.Sum256(fmt.Appendf(nil, "%s %q", sql, s.args))})
 		}
 	}
 }
@@ -41,30 +45,55 @@ type sighting struct {
 // filters do not take all: they cannot be told from each other.
 var errAlike = errors.New("events are alike")
 
-// tags asks for the tags of what is remembered of pieces that follow each other. The snapshot
-// that it is asked in is the one that says that the pieces are as they were when they were
-// read. nil is none.
+// tags tells the tags of what is remembered of pieces that follow each other; nil is none. The
+// pieces that are not known to have been asked about are asked for in the snapshot that says
+// that they are as they were when they were read.
 func (r *reading[T]) tags(ctx context.Context, tx pgx.Tx, list []*acts) ([][]uint16, error) {
 	if len(r.tagged) == 0 {
 		return nil, nil
 	}
+	tags := make([][]uint16, len(list))
+	first, end := len(list), 0 // of what is not known
+	for i, a := range list {
+		if tags[i] = a.tags.of(r.tagged, len(a.list)); tags[i] == nil {
+			first, end = min(first, i), i+1
+		}
+	}
+	if first < end {
+		found, err := r.sightings(ctx, tx, list[first:end])
+		if err != nil {
+			return nil, err
+		}
+		asked, err := tag(list[first:end], found)
+		if err != nil {
+			return nil, err
+		}
+		for i, a := range list[first:end] {
+			tags[first+i] = asked[i]
+			a.tags.keep(r.tagged, asked[i])
+		}
+	}
+	return tags, nil
+}
+
+// sightings asks for what the filters take of whole pieces.
+func (r *reading[T]) sightings(ctx context.Context, tx pgx.Tx, list []*acts) ([]sighting, error) {
 	var s scan
-	any, all := []string{}, slices.Repeat([]string{"false"}, maxTags)
+	any, all := []filter.Expr{}, slices.Repeat([]string{"false"}, maxTags)
 	for _, t := range r.tagged {
 		all[t.bit] = t.filter.SQL(s.arg)
-		any = append(any, all[t.bit])
+		any = append(any, t.filter)
 	}
+	which := filter.And(r.where, filter.Or(any...))
 	s.columns = "time, " + actor + ", " + mask(all...)
-	s.condition = r.where.SQL(s.arg) + " AND (" + strings.Join(any, " OR ") + ")"
-	of := r.within(list)
-	found, err := fill(ctx, tx, s.sql(), append(s.args, of.from, of.to), nil, func(s *sighting, raw [][]byte) error {
+	s.condition = which.SQL(s.arg)
+	if early := which.Needs(remembered...); !early.All() {
+		s.early = early.SQL(s.arg)
+	}
+	return fill(ctx, tx, s.sql(), append(s.args, list[0].Start, list[len(list)-1].end()), nil, func(s *sighting, raw [][]byte) error {
 		s.time, s.who, s.tags = micros(raw[0]), hashOf(raw[1]), binary.BigEndian.Uint16(raw[2])
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return tag(list, found)
 }
 
 // maxTags is how many bits tags have: those of an int2 but its sign. A funnel has ten steps.

@@ -102,6 +102,44 @@ func And(exprs ...Expr) Expr {
 	}
 }
 
+// Or returns the events that any of the expressions takes.
+func Or(exprs ...Expr) Expr {
+	var any or
+	for _, e := range exprs {
+		if e.root == nil {
+			return Expr{}
+		}
+		any = append(any, e.root)
+	}
+	if len(any) == 1 {
+		return Expr{any[0]}
+	}
+	return Expr{any}
+}
+
+// Needs is what the expression asks of these fields, whatever else it asks about: it takes
+// all events that the expression takes, and others perhaps.
+func (e Expr) Needs(fields ...string) Expr {
+	if e.Within(fields...) {
+		return e
+	}
+	var parts []Expr
+	switch n := e.root.(type) {
+	case and:
+		for _, part := range n {
+			parts = append(parts, Expr{part}.Needs(fields...))
+		}
+		return And(parts...)
+	case or:
+		for _, part := range n {
+			parts = append(parts, Expr{part}.Needs(fields...))
+		}
+		return Or(parts...)
+	default:
+		return Expr{}
+	}
+}
+
 // Lists reads the expression as a conjunction of lists, such as
 //
 //	type is "purchase" and country in ("DE", "FR")

@@ -250,3 +250,36 @@ func TestWithinTellsWhichFieldsAreAskedAbout(t *testing.T) {
 		require.Equal(t, want, e.Within("type", "path"), text)
 	}
 }
+
+// TestNeedsTakeWhatTheExpressionTakes: what fields need be is asked for, and no more than that.
+func TestNeedsTakeWhatTheExpressionTakes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		``:                                 ``,
+		`type is "a"`:                      `type is "a"`,
+		`value > 5`:                        ``,
+		`type is "a" and value > 5`:        `type is "a"`,
+		`value > 5 and not path exists`:    `not path exists`,
+		`type is "a" or value > 5`:         ``,
+		`not (type is "a" and value > 5)`:  ``,
+		`not (type is "a" or path is "/")`: `not (type is "a" or path is "/")`,
+		`type is "a" and (path is "/" or path is "/b" and properties.n is 1)`:                  `type is "a" and (path is "/" or path is "/b")`,
+		`(type is "a" and value > 5 or type is "b" and properties.n is 1) and country is "DE"`: `type is "a" or type is "b"`,
+	} {
+		e, err := Parse(text)
+		require.NoError(t, err, text)
+		needs, err := Parse(want)
+		require.NoError(t, err, want)
+		require.Equal(t, needs, e.Needs("type", "path"), text)
+	}
+}
+
+func TestOrTakesWhatAnyTakes(t *testing.T) {
+	t.Parallel()
+	a, b := Is("type", "a"), Is("country", "DE")
+	require.Equal(t, a, Or(a))
+	require.Equal(t, Expr{}, Or(a, Expr{}), "one takes all")
+	require.True(t, Or(a, b).Match(&purchase))
+	require.False(t, Or(a, Is("country", "FR")).Match(&purchase))
+	require.False(t, Or().Match(&purchase))
+}
