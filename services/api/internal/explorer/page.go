@@ -160,6 +160,7 @@ func (p *page) done() bool  { return p.full() || p.spent() }
 type run struct {
 	start, end time.Time
 	events     int64
+	usual      float64 // nanoseconds from one event to the next in the minute before, 0 when there are none
 }
 
 // busy reads a run newest first, in slices when it may hold many more events than
@@ -191,7 +192,7 @@ func (p *page) busy(ctx context.Context, r run) error {
 		// What is of the future does not count, and no run is more than it holds.
 		looked, found := int64(min(float64(max(at.Sub(start), 0))/each, float64(left))), int64(len(p.items)-before)
 		if start.After(last) && p.uneven(looked, found) {
-			begins, err := p.stretch(ctx, last, start)
+			begins, err := p.stretch(ctx, last, start, r)
 			if err != nil {
 				return err
 			}
@@ -251,18 +252,19 @@ LIMIT ` + bind(p.need())
 }
 
 // newer counts the events of the minutes that come first in the order, so that no
-// minute is listed that the page does not reach. The keys are an array, because a join
+// minute is listed that the page does not reach, but for the one before these. The keys are an array, because a join
 // may read the log of deltas once for each of them: it did, for 80 ms.
 const minutesSQL = `
-SELECT bucket, events
+SELECT bucket, events, newer < $6
 FROM (
-    SELECT bucket, sum(events)::bigint AS events, sum(sum(events)) OVER (ORDER BY bucket DESC) - sum(events) AS newer
+    SELECT bucket, sum(events)::bigint AS events, sum(sum(events)) OVER (ORDER BY bucket DESC) - sum(events) AS newer,
+           coalesce(sum(sum(events)) OVER (ORDER BY bucket DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING), 0) AS newer_still
     FROM minutes
     WHERE bucket >= $1 AND bucket < $2 AND dimension = $3
       AND key_id = ANY (ARRAY(SELECT id FROM rollup_keys WHERE dimension = $3 AND ($4 = '' OR type = $4) AND value = $5))
     GROUP BY bucket
 ) AS minute
-WHERE newer < $6
+WHERE newer_still < $6
 ORDER BY bucket DESC`
 
 // runs lists the minutes in the stretch that hold events, newest first, as far as the page
@@ -279,8 +281,14 @@ func (p *page) runs(ctx context.Context, start, end time.Time) (list []run, err 
 	}
 	var minute time.Time
 	var events int64
-	_, err = pgx.ForEachRow(rows, []any{&minute, &events}, func() error {
-		list = append(list, run{minute, minute.Add(time.Minute), events})
+	var needed bool
+	_, err = pgx.ForEachRow(rows, []any{&minute, &events, &needed}, func() error {
+		if n := len(list) - 1; n >= 0 && list[n].start.Equal(minute.Add(time.Minute)) {
+			list[n].usual = float64(time.Minute) / float64(max(events, 1))
+		}
+		if needed {
+			list = append(list, run{start: minute, end: minute.Add(time.Minute), events: events})
+		}
 		return nil
 	})
 	if err != nil {
@@ -298,7 +306,7 @@ func (p *page) join(list []run, gap time.Duration) []run {
 	joined := list[:0]
 	for _, r := range list {
 		if n := len(joined) - 1; n >= 0 && joined[n].start.Sub(r.end) <= gap && joined[n].events+r.events <= p.reach {
-			joined[n].start, joined[n].events = r.start, joined[n].events+r.events
+			joined[n] = run{start: r.start, end: joined[n].end, events: joined[n].events + r.events, usual: r.usual}
 		} else {
 			joined = append(joined, r)
 		}

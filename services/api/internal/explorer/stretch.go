@@ -2,6 +2,7 @@ package explorer
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -15,10 +16,10 @@ func (p *page) uneven(looked, found int64) bool {
 	return found == 0 && p.scanned == 0
 }
 
-// stretchSQL halves the way back from $2 to $1 until the half that is left decides whether the
-// stretch from there to $2 holds $3 events: have are those of [hi, $2), all of them, and sum those
-// of [mid, $2), as far as they were counted. It ends with a stretch of no more than four times as
-// many, or with one of a millisecond.
+// stretchSQL parts the way back from $2 to $1, at $6 first and then in halves, until the part that
+// is left decides whether the stretch from there to $2 holds $3 events: have are those of [hi, $2),
+// all of them, and sum those of [mid, $2), as far as they were counted. It ends with a stretch of no
+// more than $7, or with one of a millisecond.
 //
 // A block range index finds the events of a half, and is left as soon as there are enough: what
 // is counted is materialized, as PostgreSQL, when it knows that a few rows will do, prefers to
@@ -35,21 +36,36 @@ WITH RECURSIVE half AS (
                 SELECT FROM events
                 WHERE time >= $1 AND time < $2 AND time >= mid AND time < hi
                   AND ($4 = '' OR type = $4) AND ($5 = '' OR source = $5))
-            SELECT count(*) FROM (SELECT FROM found LIMIT 4 * $3::bigint + 1 - have) AS enough) AS sum
-        FROM (SELECT *, lo + (hi - lo) / 2 AS mid FROM half
-              WHERE (sum IS NULL OR sum NOT BETWEEN $3 AND 4 * $3::bigint) AND hi - lo > '1 ms' OFFSET 0) AS halved
+            SELECT count(*) FROM (SELECT FROM found LIMIT $7::bigint + 1 - have) AS enough) AS sum
+        FROM (SELECT *, CASE WHEN sum IS NULL THEN $6::timestamptz ELSE lo + (hi - lo) / 2 END AS mid FROM half
+              WHERE (sum IS NULL OR sum NOT BETWEEN $3 AND $7) AND hi - lo > '1 ms' OFFSET 0) AS parted
         OFFSET 0) AS c
 )
 SELECT lo FROM half ORDER BY hi - lo LIMIT 1`
 
 // stretch is where a stretch begins, of those that end before end and begin at start or later, that
 // holds as many events of the type and source as the page needs, and not many more: start, when
-// all do not.
-func (p *page) stretch(ctx context.Context, start, end time.Time) (begins time.Time, err error) {
+// all do not. The events are of a run.
+func (p *page) stretch(ctx context.Context, start, end time.Time, of run) (begins time.Time, err error) {
 	enough := p.reach
 	if p.exact {
 		enough = int64(p.need())
 	}
-	err = p.tx.QueryRow(ctx, stretchSQL, start, end, enough, p.typ, p.source).Scan(&begins)
+	part, most := start.Add(end.Sub(start)/2), 4*enough
+	if likely, spread := of.last(enough); likely.After(start) && likely.Before(end) {
+		part, most = likely, max(most, enough+2*spread)
+	}
+	err = p.tx.QueryRow(ctx, stretchSQL, start, end, enough, p.typ, p.source, part, most).Scan(&begins)
 	return begins, err
+}
+
+// last is where the last n events of a run begin if traffic was as usual until it stopped, n and as
+// many more as the number of all varies by: with that, eight looks at the block ranges become one.
+// It is zero when nobody knows what is usual.
+func (r run) last(n int64) (begins time.Time, spread int64) {
+	if r.usual == 0 {
+		return begins, 0
+	}
+	spread = int64(4 * math.Sqrt(float64(r.events)))
+	return r.start.Add(time.Duration(float64(r.events-n-spread) * r.usual)), spread
 }

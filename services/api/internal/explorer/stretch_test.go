@@ -58,23 +58,41 @@ func TestAStretchHoldsEnoughAndNotMuchMore(t *testing.T) {
 		"of a type that is not":   {end: 60, limit: 1, typ: "none", all: true},
 		"where there is none yet": {end: 0, limit: 1, all: true},
 	} {
-		p := page{tx: tx, limit: c.limit, exact: true, typ: c.typ}
-		end := at(c.end)
-		begins, err := p.stretch(t.Context(), minute, end)
-		require.NoError(t, err, name)
-		if c.all {
-			require.WithinDuration(t, minute, begins, time.Millisecond, name)
-			continue
-		}
-		var held int
-		require.NoError(t, tx.QueryRow(t.Context(), `SELECT count(*) FROM events WHERE time >= $1 AND time < $2 AND ($3 = '' OR type = $3)`, begins, end, c.typ).Scan(&held))
-		require.GreaterOrEqual(t, held, c.limit, name)
-		if c.atMin > 0 {
-			require.False(t, begins.Before(at(c.atMin)), "%s: %s", name, begins)
-		} else {
-			require.LessOrEqual(t, held, 4*c.limit, name)
+		// Whatever is said of what is usual: nothing, something right, or something wrong.
+		for _, usual := range []float64{0, 1e6, 1e3, 1e4, 1e7, 1e8} {
+			p := page{tx: tx, limit: c.limit, exact: true, typ: c.typ}
+			end, of := at(c.end), run{start: minute, events: 4940, usual: usual}
+			begins, err := p.stretch(t.Context(), minute, end, of)
+			require.NoError(t, err, name)
+			if c.all {
+				require.WithinDuration(t, minute, begins, time.Millisecond, name)
+				continue
+			}
+			var held int
+			require.NoError(t, tx.QueryRow(t.Context(), `SELECT count(*) FROM events WHERE time >= $1 AND time < $2 AND ($3 = '' OR type = $3)`, begins, end, c.typ).Scan(&held))
+			require.GreaterOrEqual(t, held, c.limit, name)
+			_, spread := of.last(1)
+			if c.atMin > 0 {
+				require.False(t, begins.Before(at(c.atMin)), "%s: %s", name, begins)
+			} else {
+				require.LessOrEqual(t, held, max(4*c.limit, c.limit+2*int(spread)), name)
+			}
 		}
 	}
+}
+
+// TestWhereTheLastOfAMinuteLikelyAre: 10,000 at 500 a second end after 20 s; the last 100 are in
+// the last fifth of a second, and in 0.8 s more if there were 400 more or fewer.
+func TestWhereTheLastOfAMinuteLikelyAre(t *testing.T) {
+	t.Parallel()
+	r := run{start: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC), events: 10_000, usual: 2e6}
+	begins, spread := r.last(100)
+	require.EqualValues(t, 400, spread)
+	require.Equal(t, r.start.Add(19*time.Second), begins)
+	r.usual = 0
+	begins, spread = r.last(100)
+	require.Zero(t, begins)
+	require.Zero(t, spread)
 }
 
 // TestFewOfThoseThatShouldBeThereAreAReasonToLook, but no more than chance leaves out.
