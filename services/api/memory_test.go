@@ -211,8 +211,7 @@ func TestWhatFiltersTookIsRemembered(t *testing.T) {
 	for i := range events { // nobody does two things at once
 		events[i].Time = events[i].Time.Add(time.Duration(i) * time.Microsecond)
 	}
-	starters := func(from, except time.Time) int64 { // an hour
-
+	starters := func(from, except time.Time) int64 { // but for an hour
 		users := map[string]bool{}
 		for i := range events {
 			e := &events[i]

@@ -16,14 +16,17 @@ type knownTags struct {
 
 type knownFilter struct {
 	key  [sha256.Size]byte // a tagged one's
-	bits []uint64
+	bits []uint64          // one for each act
 }
 
 // maxKnown is how many filters a piece is remembered with: more than one question has.
 const maxKnown = 16
 
 // knownBytes is what they take at most, of a piece of so many acts.
-func knownBytes(acts int) int { return maxKnown * (sha256.Size + 24 + acts/8) }
+func knownBytes(acts int) int { return maxKnown * (sha256.Size + 24 + 8*words(acts)) }
+
+// words is how many hold a bit for each act.
+func words(acts int) int { return (acts + 63) / 64 }
 
 // of returns the tags of all acts, of which there are n; nil unless all filters are known.
 func (k *knownTags) of(filters []tagged, n int) []uint16 {
@@ -55,12 +58,12 @@ func (k *knownTags) keep(filters []tagged, tags []uint16) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, f := range filters {
-		bits := make([]uint64, (len(tags)+63)/64)
+		bits := make([]uint64, words(len(tags)))
 		for act, t := range tags {
 			bits[act/64] |= uint64(t>>f.bit&1) << (act % 64)
 		}
 		switch at := k.find(f); {
-		case at >= 0: // another question was as quick
+		case at >= 0: // another question asked for it meanwhile
 			k.list = slices.Delete(k.list, at, at+1)
 		case len(k.list) == maxKnown:
 			k.list = slices.Delete(k.list, 0, 1)

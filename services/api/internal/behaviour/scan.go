@@ -20,7 +20,7 @@ import (
 // sending three columns of them does, and cannot tell the first page from the last yet.
 type scan struct {
 	columns   string // what a row holds
-	early     string // what to ask of columns that a row begins with; "" for nothing
+	early     string // what the condition asks of the first columns of a row, to be asked first; "" for nothing
 	condition string // which events; of all in the stretch
 	args      []any  // of all three
 }

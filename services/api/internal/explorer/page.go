@@ -281,7 +281,7 @@ func (p *page) runs(ctx context.Context, start, end time.Time) (list []run, err 
 	}
 	var minute time.Time
 	var events int64
-	var needed bool
+	var needed bool // or only the minute before
 	_, err = pgx.ForEachRow(rows, []any{&minute, &events, &needed}, func() error {
 		if n := len(list) - 1; n >= 0 && list[n].start.Equal(minute.Add(time.Minute)) {
 			list[n].usual = float64(time.Minute) / float64(max(events, 1))
