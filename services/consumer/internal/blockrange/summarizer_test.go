@@ -125,6 +125,12 @@ func settle(t *testing.T, s *blockrange.Summarizer) (ranges int) {
 	}
 }
 
+// rest lets the time pass after which traffic is at rest.
+func rest(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	require.Equal(t, int64(1), fixture.Number(t, pool, `WITH u AS (UPDATE summarized_ranges SET at = at - interval '11 seconds' RETURNING 1) SELECT count(*) FROM u`))
+}
+
 func size(t *testing.T, pool *pgxpool.Pool) int64 {
 	t.Helper()
 	return fixture.Number(t, pool, `
@@ -241,7 +247,8 @@ func TestWritersAreHeldUpForOneRangeOnly(t *testing.T) {
 	fixture.Exec(t, pool, `SET lock_timeout = '20s'; INSERT INTO events (id, time, type, source) VALUES (gen_random_uuid(), now(), '', '')`)
 }
 
-// TestRowsThatWereMissingAreFoundAgain: what others summarized is summarized anew.
+// TestRowsThatWereMissingAreFoundAgain: what others summarized is summarized anew, the last ranges
+// when they are full or at rest.
 func TestRowsThatWereMissingAreFoundAgain(t *testing.T) {
 	t.Parallel()
 	s, pool := open(t)
@@ -254,6 +261,8 @@ func TestRowsThatWereMissingAreFoundAgain(t *testing.T) {
 	if n := found(); n == written {
 		t.Log("This PostgreSQL does not lose rows.")
 	}
+	settle(t, s)
+	rest(t, pool)
 	settle(t, s)
 	require.Equal(t, written, found())
 }
@@ -292,14 +301,10 @@ func TestSummarizingWaitsForNobody(t *testing.T) {
 func TestAtRestTheLastRangesAreSummarizedToo(t *testing.T) {
 	t.Parallel()
 	s, pool := open(t)
-	rest := func() {
-		t.Helper()
-		require.Equal(t, int64(1), fixture.Number(t, pool, `WITH u AS (UPDATE summarized_ranges SET at = at - interval '11 seconds' RETURNING 1) SELECT count(*) FROM u`))
-	}
 	fill(t, pool, 60, 30_000)
 	settle(t, s)
 	before := blocks(t, pool)
-	rest()
+	rest(t, pool)
 	n, err := s.Round(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, n)
@@ -309,7 +314,7 @@ func TestAtRestTheLastRangesAreSummarizedToo(t *testing.T) {
 	require.Zero(t, settle(t, s))
 	fill(t, pool, 10, 10_000)
 	require.Positive(t, settle(t, s))
-	rest()
+	rest(t, pool)
 	require.Equal(t, 3, settle(t, s))
 	require.Equal(t, int64(41_000), fixture.Number(t, pool, `SELECT count(*) FROM events WHERE time >= now() - interval '1 hour' AND time < now() + interval '1 hour'`))
 }
