@@ -68,8 +68,10 @@ type Pipeline struct {
 	size      *size      // of batches
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 	gathered  time.Time  // when the last batch was; under gathering
+	start     int        // how many events that could have at most after a pause; under gathering
 
 	paused    atomic.Bool
+	opening   signal       // that the gate may have opened
 	behind    atomic.Bool  // whether the last batch was full, see GiveWay
 	rate      meter.Meter  // of entries done with
 	lastBatch atomic.Int64 // entries
@@ -103,6 +105,7 @@ func (p *Pipeline) Init(registry prometheus.Registerer) {
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			p.Log.Warn("The circuit breaker changed its state.", "from", from.String(), "to", to.String())
 			p.metrics.breaker.Set(float64(to))
+			p.opening.signal()
 		},
 	})
 }
@@ -144,19 +147,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		err = e
 	}
 	return err
-}
-
-// gate holds the readers back while the consumer is paused, or the breaker is not
-// closed: what they would read could not be written.
-func (p *Pipeline) gate(ctx context.Context) error {
-	for p.paused.Load() || p.breaker.State() != gobreaker.StateClosed {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	return ctx.Err()
 }
 
 // afterGrace returns a context that ends a while after ctx does.

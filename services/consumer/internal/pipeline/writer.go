@@ -87,8 +87,8 @@ func (p *Pipeline) publish(ctx context.Context, live []byte) {
 
 // gather fills the batch: with what is there, and what arrives in a while after the first
 // chunk; or, where batches have few events, in a while after the last batch, so that the
-// first event after a pause is written at once. It returns false when there is nothing more
-// to come.
+// first event after a pause is written at once. When chunks cease to come it waits no longer
+// than a third of that. It returns false when there is nothing more to come.
 func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	p.gathering.Lock()
 	defer p.gathering.Unlock()
@@ -99,7 +99,9 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	case c, ok = <-p.chunks:
 	case <-ctx.Done():
 	}
-	idle.Stop()
+	if !idle.Stop() {
+		p.start = 0
+	}
 	if !ok {
 		return false
 	}
@@ -108,15 +110,18 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	if last < few {
 		pause -= time.Since(p.gathered)
 	}
+	p.start = min(max(started, 2*p.start), p.size.max)
+	most, end := min(p.size.events(), p.start), time.Now().Add(pause)
 	due := time.NewTimer(pause)
 	defer due.Stop()
 	defer func() { p.gathered = time.Now() }()
 	for ok {
 		b.Add(c)
-		if b.Entries() >= p.size.events() || b.Bytes() >= p.Config.BatchBytes {
+		if b.Entries() >= most || b.Bytes() >= p.Config.BatchBytes {
 			p.behind.Store(true)
 			return true
 		}
+		due.Reset(min(time.Until(end), p.Config.BatchWait/3))
 		select {
 		case c, ok = <-p.chunks: // what is there comes first
 			continue
@@ -133,6 +138,10 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	}
 	return true
 }
+
+// started is how many events the first batch after a pause has at most. The next have twice as
+// many each: PostgreSQL is at work while the rest of a backlog is read.
+const started = 4_000
 
 // wait is how long a batch waits to fill up: three times as long as the last transaction
 // took, between a fifth of the most and the most. While there is little to do,
