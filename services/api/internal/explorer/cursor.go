@@ -19,6 +19,15 @@ type position struct {
 	id   event.UUID
 }
 
+// end is before when all events are that come after the position: one without an id is before all
+// of its time.
+func (p position) end() time.Time {
+	if p.id == (event.UUID{}) {
+		return p.time
+	}
+	return p.time.Add(time.Microsecond)
+}
+
 // cursorVersion is the first byte of a cursor, so that a later form can be told
 // from this one: then microseconds since 1970, big endian, the id, and the sum of the
 // filter that it goes on with.

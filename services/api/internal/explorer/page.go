@@ -10,6 +10,7 @@ import (
 
 	"weir/services/api/internal/filter"
 	"weir/services/api/internal/query"
+	"weir/services/api/internal/span"
 	"weir/services/shared/event"
 	"weir/services/shared/rollup"
 )
@@ -82,9 +83,7 @@ func newPage(in filter.Input, from, to time.Time, limit int) (p page, err error)
 		return p, query.Invalid("from", "must be before to", from.Format(time.RFC3339Nano))
 	}
 	p = page{limit: limit, from: from, typ: in.Type, source: in.Source, where: where, exact: in.Filter == ""}
-	// Past the newest that an event may be; on a whole minute, as there is nothing of
-	// that minute to look at.
-	p.after.time = time.Now().UTC().Add(event.MaxFuture + time.Hour).Truncate(time.Minute)
+	p.after.time = time.Now().UTC().Add(event.MaxFuture + time.Hour).Truncate(time.Minute) // past the newest that an event may be
 	if !to.IsZero() {
 		p.startAfter(position{time: to})
 	}
@@ -113,7 +112,7 @@ func (p *page) read(ctx context.Context) error {
 	bounded := false
 	// An hour before now holds a page of most sites; eight times that, seven times
 	// over, is more than two centuries.
-	end := p.after.time.Truncate(time.Minute).Add(time.Minute)
+	end := span.Ceil(p.after.end(), time.Minute)
 	for back := time.Hour + max(0, time.Until(end)); !p.done() && end.After(p.from); {
 		start := end.Add(-back)
 		runs, err := p.runs(ctx, start, end)
@@ -169,7 +168,7 @@ type run struct {
 // ever longer ones would end with one that has too many.
 func (p *page) busy(ctx context.Context, r run) error {
 	end := r.end
-	if next := p.after.time.Add(time.Microsecond); next.Before(end) {
+	if next := p.after.end(); next.Before(end) {
 		end = next
 	}
 	first, newest := end, r.end // from where the first slice is measured, and the density
@@ -185,18 +184,17 @@ func (p *page) busy(ctx context.Context, r run) error {
 	for at := first; !p.done() && end.After(last); at = end {
 		start := later(at.Add(-max(time.Duration(each*float64(p.reach)), time.Millisecond)), last)
 		before := len(p.items)
-		if err := p.rows(ctx, start, end); err != nil {
+		if err := p.rows(ctx, start, end, math.MaxInt64); err != nil {
 			return err
 		}
 		p.passed, end = start, start
 		// What is of the future does not count, and no run is more than it holds.
 		looked, found := int64(min(float64(max(at.Sub(start), 0))/each, float64(left))), int64(len(p.items)-before)
 		if start.After(last) && p.uneven(looked, found) {
-			begins, err := p.stretch(ctx, last, start, r)
-			if err != nil {
+			var err error
+			if end, each, err = p.find(ctx, last, start, r); err != nil {
 				return err
 			}
-			each = float64(start.Sub(begins)) / float64(p.reach)
 		} else {
 			p.aim(looked, found)
 		}
@@ -224,20 +222,27 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (p *page) rows(ctx context.Context, start, end time.Time) error {
+// rows reads what is wanted of a stretch; nothing of one that holds more than most, which would
+// all be sorted.
+func (p *page) rows(ctx context.Context, start, end time.Time, most int64) error {
 	args := []any{start, end}
 	bind := func(v any) string {
 		args = append(args, v)
 		return "$" + strconv.Itoa(len(args))
 	}
-	sql := `
-SELECT ` + columns + `
-FROM events
-WHERE time >= $1 AND time < $2
-  AND ` + p.where.SQL(bind)
+	condition := "time >= $1 AND time < $2 AND " + p.where.SQL(bind)
 	if end.After(p.after.time) { // else it is tried on each row for nothing
-		sql += `
-  AND (time, id) < (` + bind(p.after.time) + `, ` + bind([16]byte(p.after.id)) + `)`
+		condition += ` AND (time, id) < (` + bind(p.after.time) + `, ` + bind([16]byte(p.after.id)) + `)`
+	}
+	sql := `SELECT ` + columns + ` FROM events WHERE ` + condition
+	if most < math.MaxInt64 {
+		// Materialized, as PostgreSQL, when it knows that a few rows will do, prefers to read the
+		// table from its beginning until they come.
+		n := bind(most)
+		sql = `
+WITH found AS MATERIALIZED (SELECT * FROM events WHERE ` + condition + `),
+     few AS MATERIALIZED (SELECT * FROM found LIMIT ` + n + `::bigint + 1)
+SELECT ` + columns + ` FROM few WHERE (SELECT count(*) FROM few) <= ` + n
 	}
 	sql += `
 ORDER BY time DESC, id DESC

@@ -16,6 +16,24 @@ func (p *page) uneven(looked, found int64) bool {
 	return found == 0 && p.scanned == 0
 }
 
+// find goes on in a part of a run, from start to end, whose last events are not where they should
+// be. If all that are wanted pass, it reads them where they likely are. It returns what is left to
+// read, and in what time the next slice is to expect an event.
+func (p *page) find(ctx context.Context, start, end time.Time, of run) (left time.Time, each float64, err error) {
+	if likely, most := p.likely(start, end, of); p.exact && !likely.IsZero() {
+		before := len(p.items)
+		if err := p.rows(ctx, likely, end, most); err != nil {
+			return end, 0, err
+		}
+		if len(p.items) > before {
+			p.passed = likely
+			return likely, of.usual, nil
+		}
+	}
+	begins, err := p.stretch(ctx, start, end, of)
+	return end, float64(end.Sub(begins)) / float64(p.reach), err
+}
+
 // stretchSQL parts the way back from $2 to $1, at $6 first and then in halves, until the part that
 // is left decides whether the stretch from there to $2 holds $3 events: have are those of [hi, $2),
 // all of them, and sum those of [mid, $2), as far as they were counted. It ends with a stretch of no
@@ -47,16 +65,33 @@ SELECT lo FROM half ORDER BY hi - lo LIMIT 1`
 // holds as many events of the type and source as the page needs, and not many more: start, when
 // all do not. The events are of a run.
 func (p *page) stretch(ctx context.Context, start, end time.Time, of run) (begins time.Time, err error) {
-	enough := p.reach
-	if p.exact {
-		enough = int64(p.need())
-	}
-	part, most := start.Add(end.Sub(start)/2), 4*enough
-	if likely, spread := of.last(enough); likely.After(start) && likely.Before(end) {
-		part, most = likely, max(most, enough+2*spread)
+	enough := p.enough()
+	part, most := p.likely(start, end, of)
+	if part.IsZero() {
+		part, most = start.Add(end.Sub(start)/2), 4*enough
 	}
 	err = p.tx.QueryRow(ctx, stretchSQL, start, end, enough, p.typ, p.source, part, most).Scan(&begins)
 	return begins, err
+}
+
+// enough is how many events a stretch is to hold.
+func (p *page) enough() int64 {
+	if p.exact {
+		return int64(p.need())
+	}
+	return p.reach
+}
+
+// likely is where of the part of a run from start to end the last stretch with enough events
+// begins, and how many it holds at most, if traffic was as usual until it stopped; zero when there
+// is no telling.
+func (p *page) likely(start, end time.Time, of run) (begins time.Time, most int64) {
+	enough := p.enough()
+	begins, spread := of.last(enough)
+	if !begins.After(start) || !begins.Before(end) {
+		return time.Time{}, 0
+	}
+	return begins, max(4*enough, enough+2*spread)
 }
 
 // last is where the last n events of a run begin if traffic was as usual until it stopped, n and as

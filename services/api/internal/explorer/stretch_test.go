@@ -11,6 +11,8 @@ import (
 
 	"weir/e2e/harness"
 	"weir/migrations"
+	"weir/services/api/internal/filter"
+	"weir/services/shared/event"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -41,6 +43,8 @@ func TestAStretchHoldsEnoughAndNotMuchMore(t *testing.T) {
 
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
+	// Whatever is said of what is usual: nothing, something right, or something wrong.
+	usuals := []float64{0, 1e6, 1e3, 1e4, 1e7, 1e8}
 	for name, c := range map[string]struct {
 		end   float64
 		limit int
@@ -58,8 +62,7 @@ func TestAStretchHoldsEnoughAndNotMuchMore(t *testing.T) {
 		"of a type that is not":   {end: 60, limit: 1, typ: "none", all: true},
 		"where there is none yet": {end: 0, limit: 1, all: true},
 	} {
-		// Whatever is said of what is usual: nothing, something right, or something wrong.
-		for _, usual := range []float64{0, 1e6, 1e3, 1e4, 1e7, 1e8} {
+		for _, usual := range usuals {
 			p := page{tx: tx, limit: c.limit, exact: true, typ: c.typ}
 			end, of := at(c.end), run{start: minute, events: 4940, usual: usual}
 			begins, err := p.stretch(t.Context(), minute, end, of)
@@ -76,6 +79,30 @@ func TestAStretchHoldsEnoughAndNotMuchMore(t *testing.T) {
 				require.False(t, begins.Before(at(c.atMin)), "%s: %s", name, begins)
 			} else {
 				require.LessOrEqual(t, held, max(4*c.limit, c.limit+2*int(spread)), name)
+			}
+		}
+	}
+
+	// And nothing is left out by a page, nor given twice.
+	for _, end := range []float64{19, 25, 30.25, 52, 60} {
+		for _, typ := range []string{"", "click"} {
+			rows, err := tx.Query(t.Context(), `SELECT id FROM events WHERE time < $1 AND ($2 = '' OR type = $2) ORDER BY time DESC, id DESC`, at(end), typ)
+			require.NoError(t, err)
+			all, err := pgx.CollectRows(rows, pgx.RowTo[event.UUID])
+			require.NoError(t, err)
+			for _, usual := range usuals {
+				for _, limit := range []int{1, 10, 100, 1500, 5000} {
+					in := filter.Input{Type: typ}
+					p, err := newPage(in, time.Time{}, at(end), limit)
+					require.NoError(t, err)
+					p.tx, p.reach = tx, ample(limit)
+					require.NoError(t, p.busy(t.Context(), run{start: minute, end: minute.Add(time.Minute), events: int64(len(all)), usual: usual}))
+					got := make([]event.UUID, len(p.items))
+					for i := range p.items {
+						got[i] = p.items[i].position().id
+					}
+					require.Equal(t, all[:min(limit, len(all))], got, "%v %q %v %d", end, typ, usual, limit)
+				}
 			}
 		}
 	}
