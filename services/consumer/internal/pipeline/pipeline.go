@@ -40,7 +40,7 @@ type Config struct {
 	BatchLeast   int           `env:"BATCH_MIN_EVENTS" default:"1000" min:"1" max:"200000" help:"To how many events a batch is cut at most when transactions take longer than BATCH_TARGET_TIME; with BATCH_MAX_EVENTS below it, that."`
 	BatchTarget  time.Duration `env:"BATCH_TARGET_TIME" default:"1s" min:"10ms" max:"1m" help:"How long a transaction should take at most."`
 	BatchBytes   int           `env:"BATCH_MAX_BYTES" default:"16777216" min:"65536" max:"268435456" help:"Most bytes of events, as JSON, of one transaction."`
-	BatchWait    time.Duration `env:"BATCH_MAX_WAIT" default:"150ms" min:"0s" max:"10s" help:"How long a batch waits at most to fill up once it has an event: a fifth of it while transactions are short, more under load; the first event after a pause is written at once."`
+	BatchWait    time.Duration `env:"BATCH_MAX_WAIT" default:"150ms" min:"0s" max:"10s" help:"How long a batch waits at most to fill up once it has an event: a fifth of it while transactions are short, more under load, but no longer than a third of it after the last event that came; the first event after a pause is written at once."`
 	FlushTimeout time.Duration `env:"FLUSH_TIMEOUT" default:"20s" min:"1s" max:"10m" help:"Longest a transaction may take before its connection is taken for dead; a batch that meets this again and again gets more, up to 16 times."`
 
 	ClaimIdle  time.Duration `env:"CLAIM_MIN_IDLE" default:"60s" min:"1s" max:"1h" help:"Entries pending this long without a sign of their consumer are taken over; above FLUSH_TIMEOUT."`
