@@ -72,7 +72,7 @@ type cell struct {
 }
 
 // What rollups answer takes milliseconds. The planner sees tens of chunks and starts
-// workers, which takes ten times as long. (Of raw events see plan.)
+// workers, which takes ten times as long. (Of raw events see most.)
 const alone = `SET LOCAL max_parallel_workers_per_gather = 0`
 
 // The sixth time PostgreSQL makes a plan for all ranges at once, with each of the chunks for

@@ -31,6 +31,6 @@ func TestMostOfItsChunksIsReadWithoutTheIndexAndLessByOneProcess(t *testing.T) {
 		{-100, -99, 0, false}, // long ago
 	} {
 		q := question{Span: span.Span{From: at(c.from), To: at(c.to)}}
-		require.Equal(t, c.most, q.plan(at(c.now)) != alone, c)
+		require.Equal(t, c.most, q.most(at(c.now)), c)
 	}
 }
