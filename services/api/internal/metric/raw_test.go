@@ -9,7 +9,7 @@ import (
 	"weir/services/api/internal/span"
 )
 
-func TestMostOfItsChunksIsReadWithoutTheIndexAndLessByOneProcess(t *testing.T) {
+func TestMostOfItsChunksIsReadBySeveralProcessesAndLessByOne(t *testing.T) {
 	t.Parallel()
 	midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	at := func(hours float64) time.Time { return midnight.Add(time.Duration(hours * float64(time.Hour))) }
