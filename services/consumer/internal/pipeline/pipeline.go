@@ -68,7 +68,7 @@ type Pipeline struct {
 	size      *size      // of batches
 	gathering sync.Mutex // held by the writer that gathers: batches fill one after the other
 	gathered  time.Time  // when the last batch was; under gathering
-	start     int        // how many events that could have at most after a pause; under gathering
+	ramp      int        // how many events it could have at most, as batches grow after a pause; under gathering
 
 	paused    atomic.Bool
 	opening   signal       // that the gate may have opened

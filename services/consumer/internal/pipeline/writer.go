@@ -100,7 +100,7 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	case <-ctx.Done():
 	}
 	if !idle.Stop() {
-		p.start = 0
+		p.ramp = 0
 	}
 	if !ok {
 		return false
@@ -110,8 +110,8 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	if last < few {
 		pause -= time.Since(p.gathered)
 	}
-	p.start = min(max(started, 2*p.start), p.size.max)
-	most, end := min(p.size.events(), p.start), time.Now().Add(pause)
+	p.ramp = min(max(rampFrom, 2*p.ramp), p.size.max)
+	most, end := min(p.size.events(), p.ramp), time.Now().Add(pause)
 	due := time.NewTimer(pause)
 	defer due.Stop()
 	defer func() { p.gathered = time.Now() }()
@@ -139,9 +139,9 @@ func (p *Pipeline) gather(ctx context.Context, b *batch.Batch) bool {
 	return true
 }
 
-// started is how many events the first batch after a pause has at most. The next have twice as
+// rampFrom is how many events the first batch after a pause has at most. The next have twice as
 // many each: PostgreSQL is at work while the rest of a backlog is read.
-const started = 4_000
+const rampFrom = 4_000
 
 // wait is how long a batch waits to fill up: three times as long as the last transaction
 // took, between a fifth of the most and the most. While there is little to do,
